@@ -1,0 +1,110 @@
+"""How kernels are compiled: one decorator, one cache folder, one answer to "how wide is a vector here?".
+
+Numba's disk cache looks at the file a kernel stands in, not at the files that kernel calls into. So our cache folder carries a
+hash of every kernel source, of Numba's version and of the vector width: edit any of them and a new folder is used. Numba's
+own setting is changed only while one of our kernels is being decorated, so the caches of the user's kernels stay where they are."""
+
+import contextlib
+import hashlib
+import os
+import pathlib
+import sys
+import time
+
+import numba
+from numba.core.registry import cpu_target
+
+# The reorderings that help without breaking NaN and infinity (the two flags left out: nnan, ninf).
+FASTMATH = {"reassoc", "contract", "arcp", "nsz"}
+_MONTH = 30 * 24 * 3600
+
+
+def _vector_bits() -> int:
+    """Vector width in bits that Numba compiles for: 512, 256, 128, or 0 for plain Numba (no fused multiply-add)."""
+    forced = os.environ.get("TINYFER_VECTOR_BITS")
+    if forced is not None:
+        if forced not in ("0", "128", "256", "512"):
+            raise ValueError(f"TINYFER_VECTOR_BITS is {forced!r}: use 0, 128, 256 or 512")
+        return int(forced)
+    triple, _, features = cpu_target.target_context.codegen().magic_tuple()
+    features = set(features.split(","))
+    if "+avx512f" in features:
+        return 512
+    if {"+avx2", "+fma"} <= features:
+        return 256
+    if triple.startswith(("aarch64", "arm64")):
+        return 128
+    return 0
+
+
+VECTOR_BITS = _vector_bits()
+LANES = VECTOR_BITS // 32
+
+
+def _source_hash() -> str:
+    digest = hashlib.sha256(f"{numba.__version__} {VECTOR_BITS}".encode())
+    for path in sorted(pathlib.Path(__file__).parent.glob("*.py")):
+        digest.update(path.name.encode() + path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def user_cache() -> pathlib.Path:
+    """The folder where this user's caches belong on this system (TINYFER_CACHE overrides it)."""
+    if "TINYFER_CACHE" in os.environ:
+        return pathlib.Path(os.environ["TINYFER_CACHE"])
+    if sys.platform == "darwin":
+        return pathlib.Path.home() / "Library" / "Caches" / "tinyfer"
+    if sys.platform == "win32":
+        return pathlib.Path(os.environ.get("LOCALAPPDATA", pathlib.Path.home() / "AppData" / "Local")) / "tinyfer"
+    return pathlib.Path(os.environ.get("XDG_CACHE_HOME", pathlib.Path.home() / ".cache")) / "tinyfer"
+
+
+def _kernel_cache() -> pathlib.Path | None:
+    """The folder of compiled kernels, made if need be; None where nothing can be written (then nothing is cached)."""
+    numba_dir = os.environ.get("NUMBA_CACHE_DIR")
+    base = pathlib.Path(numba_dir) if numba_dir else user_cache() / "kernels"
+    folder = base / f"tinyfer-{_source_hash()}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / f".probe-{os.getpid()}"
+        probe.touch()
+        probe.unlink()
+    except OSError:
+        return None
+    with contextlib.suppress(OSError):
+        os.utime(folder)
+        _forget_old(base, folder)
+    return folder
+
+
+def _forget_old(base: pathlib.Path, current: pathlib.Path) -> None:
+    """Remove our compiled kernels of sources that have not been used for a month."""
+    for other in base.glob("tinyfer-*"):
+        if other != current and time.time() - other.stat().st_mtime > _MONTH:
+            for path in sorted(other.rglob("*"), reverse=True):
+                path.rmdir() if path.is_dir() else path.unlink()
+            other.rmdir()
+
+
+CACHE = _kernel_cache()
+
+
+def is_cold() -> bool:
+    """True when no compiled kernel is on disk yet: the first run compiles for some seconds and should say so."""
+    return CACHE is None or next(CACHE.rglob("*.nbi"), None) is None
+
+
+def kernel(function=None, **options):
+    """Compile a module-level kernel with Numba (lazily, once per signature), release the GIL, cache it in our own folder.
+
+    Use as `@kernel` or `@kernel(parallel=True, fastmath=FASTMATH)`; options are those of numba.njit."""
+    if function is None:
+        return lambda wrapped: kernel(wrapped, **options)
+    options = {"nogil": True, "cache": CACHE is not None, **options}
+    before = numba.config.CACHE_DIR
+    try:
+        if CACHE is not None:
+            numba.config.CACHE_DIR = str(CACHE)
+        return numba.njit(**options)(function)
+    finally:
+        numba.config.CACHE_DIR = before
