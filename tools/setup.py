@@ -77,8 +77,10 @@ def probe(command):
 def version_range():
     """The minor versions that `requires-python` of pyproject.toml allows, as (oldest, newest)."""
     with open(os.path.join(ROOT, "pyproject.toml"), encoding="utf-8") as file:
-        oldest, above = re.search(r'requires-python = ">=3\.(\d+),<3\.(\d+)"', file.read()).groups()
-    return int(oldest), int(above) - 1
+        match = re.search(r'requires-python = ">=3\.(\d+),<3\.(\d+)"', file.read())
+    if not match:
+        raise SetupError("pyproject.toml says nothing like requires-python = \">=3.10,<3.15\": take it from git again")
+    return int(match.group(1)), int(match.group(2)) - 1
 
 
 def fault(python):
@@ -99,7 +101,7 @@ def fault(python):
 
 def choose():
     """The first candidate that will do, as `probe` describes it."""
-    faults = {}
+    faults: dict = {}  # by path, so that one Python under several names is named once
     for command in candidates():
         python = probe(command)
         if python is None:
