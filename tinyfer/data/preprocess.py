@@ -1,0 +1,136 @@
+"""From a uint8 picture to the network's input: one path, stored with the model, used by every program."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+
+import numpy as np
+
+from tinyfer.errors import UserError
+
+_BLOCK = 1 << 22  # pixels worked on at a time: the integers below take 8 bytes each
+
+
+@dataclass(frozen=True)
+class Preprocess:
+    """How a model wants its pictures: uint8 (N, H, W) -> float32 (N, h, w, 1), (x / 255 - mean) / std.
+
+    A picture of any shape is area-resized to `size` x `size`, its histogram equalised if `equalize`, and its centre of
+    `crop` x `crop` taken if `crop` is given. The mean and std are those of FER-2013's Training pixels."""
+
+    size: int = 48
+    crop: int | None = None
+    equalize: bool = False
+    mean: float = 0.5077
+    std: float = 0.2550
+
+    def __post_init__(self):
+        if not isinstance(self.size, int) or self.size < 1:
+            raise UserError(f"preprocess: size is {self.size!r}, expected a whole number of pixels, 1 or more.")
+        if self.crop is not None and not (isinstance(self.crop, int) and 1 <= self.crop <= self.size):
+            raise UserError(f"preprocess: crop is {self.crop!r}, expected 1 to {self.size} (the size), or none.")
+        if not (np.isfinite(self.mean) and np.isfinite(self.std) and self.std > 0):
+            raise UserError(f"preprocess: mean {self.mean!r} and std {self.std!r}, expected finite numbers, std > 0.")
+
+    @property
+    def side(self) -> int:
+        """Side of the network's input, in pixels."""
+        return self.crop or self.size
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Shape of one picture as the network sees it: (h, w, 1)."""
+        return self.side, self.side, 1
+
+    @property
+    def scale_offset(self) -> tuple[np.float32, np.float32]:
+        """The float32 pair (a, b) with (x / 255 - mean) / std = a x + b: one rounding each, the same everywhere."""
+        return np.float32(1.0 / (255.0 * self.std)), np.float32(-self.mean / self.std)
+
+    def at(self, size: int) -> Preprocess:
+        """The same at another picture size, the crop in proportion: for training that grows from small pictures."""
+        crop = None if self.crop is None else max(1, round(self.crop * size / self.size))
+        return dataclasses.replace(self, size=size, crop=crop)
+
+    def prepare(self, images: np.ndarray) -> np.ndarray:
+        """uint8 (N, H, W) -> uint8 (N, size, size): resized and, if wanted, equalised; not yet cropped or scaled."""
+        images = np.asarray(images)
+        if images.dtype != np.uint8 or images.ndim != 3 or 0 in images.shape[1:]:
+            raise UserError(f"preprocess: pictures are {images.dtype} {images.shape}, expected uint8 (N, H, W) grey "
+                            f"values 0 to 255; do not scale them before.")
+        images = resize_area(images, self.size, self.size)
+        return equalized(images) if self.equalize else images
+
+    def normalise(self, prepared: np.ndarray) -> np.ndarray:
+        """uint8 (N, size, size) from `prepare` -> float32 (N, h, w, 1): the centre crop, scaled."""
+        edge = (self.size - self.side) // 2
+        a, b = self.scale_offset
+        crops = prepared[:, edge:edge + self.side, edge:edge + self.side].astype(np.float32)
+        crops *= a
+        crops += b
+        return crops[..., None]
+
+    def __call__(self, images: np.ndarray) -> np.ndarray:
+        """uint8 (N, H, W) -> float32 (N, h, w, 1), what the network is fed."""
+        return self.normalise(self.prepare(images))
+
+    def to_dict(self) -> dict:
+        """The fields as plain values, for a model's file."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict) -> Preprocess:
+        """The inverse of to_dict; unknown or ill-typed entries are a UserError."""
+        known = {field.name for field in dataclasses.fields(cls)}
+        if not isinstance(values, dict) or set(values) - known:
+            raise UserError(f"preprocess: expected the entries {', '.join(sorted(known))}, got {str(values)[:80]}.")
+        try:
+            return cls(**values)
+        except TypeError:
+            raise UserError(f"preprocess: entries of a wrong type in {str(values)[:80]}.") from None
+
+
+def resize_area(images: np.ndarray, height: int, width: int) -> np.ndarray:
+    """uint8 (N, H, W) -> uint8 (N, height, width): each new pixel is the mean of the area it covers, exactly.
+
+    Whole-number arithmetic throughout, rounded half up once at the end, so that the bits depend on nothing but the
+    picture. Enlarging by a whole factor repeats pixels."""
+    n, old_height, old_width = images.shape
+    if (old_height, old_width) == (height, width):
+        return images
+    out = np.empty((n, height, width), np.uint8)
+    area = old_height * old_width
+    dtype = np.int32 if 255 * area * max(height, width) < 2**31 else np.int64
+    step = max(1, _BLOCK // max(area, height * width))
+    for start in range(0, n, step):
+        block = images[start:start + step].astype(dtype)
+        rows = _area_sums(block.transpose(0, 2, 1), height).transpose(0, 2, 1)
+        out[start:start + step] = (_area_sums(rows, width) + area // 2) // area
+    return out
+
+
+def _area_sums(x: np.ndarray, length: int) -> np.ndarray:
+    """(..., n) -> (..., length): sums of x over `length` equal stretches of the last axis, a pixel counting `length`.
+
+    The running integral at the edge k n / length is that of the whole pixels before it and a part of the next."""
+    n = x.shape[-1]
+    whole, part = np.divmod(np.arange(length + 1) * n, length)
+    integral = np.zeros((*x.shape[:-1], n + 1), x.dtype)
+    np.cumsum(x, axis=-1, out=integral[..., 1:])
+    next_pixel = x[..., np.minimum(whole, n - 1)]
+    return np.diff(integral[..., whole] * x.dtype.type(length) + next_pixel * part.astype(x.dtype), axis=-1)
+
+
+def equalized(images: np.ndarray) -> np.ndarray:
+    """uint8 (N, H, W) -> uint8 (N, H, W), each histogram spread over 0 to 255 (as OpenCV's equalizeHist does).
+
+    A picture of one grey stays as it is."""
+    out = np.empty_like(images)
+    for i, image in enumerate(images):
+        cumulative = np.bincount(image.ravel(), minlength=256).cumsum()
+        darkest = cumulative[image.min()]
+        rest = image.size - darkest
+        table = np.arange(256) if rest == 0 else np.floor((cumulative - darkest) * 255 / rest + 0.5).clip(0)
+        out[i] = table.astype(np.uint8)[image]
+    return out
