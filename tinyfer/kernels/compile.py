@@ -16,6 +16,9 @@ from numba.core.registry import cpu_target
 
 # The reorderings that help without breaking NaN and infinity (the two flags left out: nnan, ninf).
 FASTMATH = {"reassoc", "contract", "arcp", "nsz"}
+# Numba would turn whole-array statements into parallel loops, too; only our own prange loops shall be: it compiles faster.
+_PARALLEL = dict.fromkeys(("comprehension", "reduction", "inplace_binop", "setitem", "numpy", "stencil", "fusion"), False)
+_PARALLEL["prange"] = True
 _MONTH = 30 * 24 * 3600
 
 
@@ -101,6 +104,8 @@ def kernel(function=None, **options):
     if function is None:
         return lambda wrapped: kernel(wrapped, **options)
     options = {"nogil": True, "cache": CACHE is not None, **options}
+    if options.get("parallel"):
+        options["parallel"] = _PARALLEL
     before = numba.config.CACHE_DIR
     try:
         if CACHE is not None:

@@ -1,0 +1,48 @@
+"""ReLU and leaky ReLU: one number in, one number out, so the only question is memory speed. Parallel over flat positions.
+
+Comparisons are written so that a NaN fails them: it passes through and reaches the loss, where it is seen."""
+
+import numba
+import numpy as np
+
+from tinyfer.kernels.compile import kernel
+
+
+@kernel(parallel=True)
+def relu_forward(x):
+    """Twin of reference.relu_forward: x -> y, any shape."""
+    y = np.empty(x.shape, x.dtype)
+    flat_x, flat_y, zero = x.reshape(-1), y.reshape(-1), x.dtype.type(0)
+    for i in numba.prange(x.size):
+        flat_y[i] = zero if flat_x[i] < 0 else flat_x[i]
+    return y
+
+
+@kernel(parallel=True)
+def relu_backward(dy, x):
+    """Twin of reference.relu_backward: dy, x -> dx, any shape."""
+    dx = np.empty(x.shape, x.dtype)
+    flat_dy, flat_x, flat_dx, zero = dy.reshape(-1), x.reshape(-1), dx.reshape(-1), x.dtype.type(0)
+    for i in numba.prange(x.size):
+        flat_dx[i] = zero if flat_x[i] <= 0 else flat_dy[i]
+    return dx
+
+
+@kernel(parallel=True)
+def leaky_relu_forward(x, slope):
+    """Twin of reference.leaky_relu_forward: x -> y, any shape."""
+    y = np.empty(x.shape, x.dtype)
+    flat_x, flat_y, s = x.reshape(-1), y.reshape(-1), x.dtype.type(slope)
+    for i in numba.prange(x.size):
+        flat_y[i] = s * flat_x[i] if flat_x[i] < 0 else flat_x[i]
+    return y
+
+
+@kernel(parallel=True)
+def leaky_relu_backward(dy, x, slope):
+    """Twin of reference.leaky_relu_backward: dy, x -> dx, any shape."""
+    dx = np.empty(x.shape, x.dtype)
+    flat_dy, flat_x, flat_dx, s = dy.reshape(-1), x.reshape(-1), dx.reshape(-1), x.dtype.type(slope)
+    for i in numba.prange(x.size):
+        flat_dx[i] = s * flat_dy[i] if flat_x[i] <= 0 else flat_dy[i]
+    return dx

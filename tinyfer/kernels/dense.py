@@ -1,0 +1,49 @@
+"""Fully connected layers on the shared matrix product, parallel over blocks of rows or columns of the result.
+
+No BLAS: its threads go on spinning after the call and take the cores from our own kernels."""
+
+import numba
+import numpy as np
+
+from tinyfer.kernels.compile import kernel
+from tinyfer.kernels.gemm import gemm
+
+COLUMNS = 64  # a block of columns of the result
+ROWS = 192  # a block of rows of the weight gradient
+
+
+@kernel(parallel=True)
+def dense_forward(x, w, b):
+    """Twin of reference.dense_forward: x (N,D), w (D,K), b (K,) -> y (N,K). Parallel over blocks of columns."""
+    n, depth = x.shape
+    outputs = w.shape[1]
+    y = np.empty((n, outputs), x.dtype)
+    flat_x, flat_w, flat_y = x.reshape(-1), w.reshape(-1), y.reshape(-1)
+    for block in numba.prange((outputs + COLUMNS - 1) // COLUMNS):
+        first = block * COLUMNS
+        columns = min(COLUMNS, outputs - first)
+        for r in range(n):
+            for k in range(first, first + columns):
+                y[r, k] = b[k]
+        gemm(flat_x, 0, depth, 1, flat_w, first, outputs, flat_y, first, outputs, n, columns, depth)
+    return y
+
+
+@kernel(parallel=True)
+def _weight_gradient(dy, x):
+    """x^T dy (D,K), parallel over blocks of its rows."""
+    n, depth = x.shape
+    outputs = dy.shape[1]
+    dw = np.zeros((depth, outputs), dy.dtype)
+    flat_x, flat_dy, flat_dw = x.reshape(-1), dy.reshape(-1), dw.reshape(-1)
+    for block in numba.prange((depth + ROWS - 1) // ROWS):
+        first = block * ROWS
+        rows = min(ROWS, depth - first)
+        gemm(flat_x, first, 1, depth, flat_dy, 0, outputs, flat_dw, first * outputs, outputs, rows, outputs, n)
+    return dw
+
+
+def dense_backward(dy, x, w):
+    """Twin of reference.dense_backward: dy (N,K) -> dx (N,D), dw (D,K), db (K,)."""
+    dx = dense_forward(dy, np.ascontiguousarray(w.T), np.zeros(w.shape[0], w.dtype))
+    return dx, _weight_gradient(dy, x), dy.sum(0)

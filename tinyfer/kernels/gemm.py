@@ -1,0 +1,81 @@
+"""Matrix product on flat arrays with strides: the one inner loop that convolutions and dense layers share.
+
+`gemm` picks, when Numba compiles it, between two bodies: register tiles for float32 where the processor has vectors, and plain
+loops for every other dtype and processor. Both add the products in the order of k, so blocking never changes the sum's shape."""
+
+from numba import types
+from numba.extending import overload
+
+from tinyfer.kernels.compile import FASTMATH, LANES, kernel
+from tinyfer.kernels.simd import TILE_ROWS, TILE_VECTORS, TILE_WIDTH, gemm_tile
+
+_SIX, _TWO, _ONE = (0,) * TILE_ROWS, (0,) * 2, (0,) * 1
+_WIDE = (0,) * TILE_VECTORS
+
+
+@kernel(fastmath=FASTMATH)
+def _plain(a, a0, a_row, a_col, b, b0, b_row, c, c0, c_row, m, n, depth):
+    """Four rows of B at a time into one row of C: the loop over j is contiguous in B and C, so LLVM makes vectors of it."""
+    whole = depth - depth % 4
+    for i in range(m):
+        row = c[c0 + i * c_row : c0 + i * c_row + n]
+        for k in range(0, whole, 4):
+            at, bt = a0 + i * a_row + k * a_col, b0 + k * b_row
+            x0, x1, x2, x3 = a[at], a[at + a_col], a[at + 2 * a_col], a[at + 3 * a_col]
+            b1, b2, b3 = b[bt : bt + n], b[bt + b_row : bt + b_row + n], b[bt + 2 * b_row : bt + 2 * b_row + n]
+            b4 = b[bt + 3 * b_row : bt + 3 * b_row + n]
+            for j in range(n):
+                row[j] += x0 * b1[j] + x1 * b2[j] + x2 * b3[j] + x3 * b4[j]
+        for k in range(whole, depth):
+            x0, bt = a[a0 + i * a_row + k * a_col], b0 + k * b_row
+            for j in range(n):
+                row[j] += x0 * b[bt + j]
+
+
+@kernel(fastmath=FASTMATH)
+def _columns(vectors, a, a0, a_row, a_col, b, b0, b_row, c, c0, c_row, m, depth):
+    """One panel of len(vectors) * LANES columns, from the top row of tiles to the last odd row."""
+    i = 0
+    while i + TILE_ROWS <= m:
+        gemm_tile(_SIX, vectors, a, a0 + i * a_row, a_row, a_col, b, b0, b_row, c, c0 + i * c_row, c_row, depth)
+        i += TILE_ROWS
+    while i + 2 <= m:
+        gemm_tile(_TWO, vectors, a, a0 + i * a_row, a_row, a_col, b, b0, b_row, c, c0 + i * c_row, c_row, depth)
+        i += 2
+    if i < m:
+        gemm_tile(_ONE, vectors, a, a0 + i * a_row, a_row, a_col, b, b0, b_row, c, c0 + i * c_row, c_row, depth)
+
+
+@kernel
+def _tiled(a, a0, a_row, a_col, b, b0, b_row, c, c0, c_row, m, n, depth):
+    """Full-width panels, then panels of one vector, then plain loops for the last columns."""
+    j = 0
+    while j + TILE_WIDTH <= n:
+        _columns(_WIDE, a, a0, a_row, a_col, b, b0 + j, b_row, c, c0 + j, c_row, m, depth)
+        j += TILE_WIDTH
+    while j + 2 * LANES <= n:
+        _columns(_TWO, a, a0, a_row, a_col, b, b0 + j, b_row, c, c0 + j, c_row, m, depth)
+        j += 2 * LANES
+    while j + LANES <= n:
+        _columns(_ONE, a, a0, a_row, a_col, b, b0 + j, b_row, c, c0 + j, c_row, m, depth)
+        j += LANES
+    if j < n:
+        _plain(a, a0, a_row, a_col, b, b0 + j, b_row, c, c0 + j, c_row, m, n - j, depth)
+
+
+def gemm(a, a0, a_row, a_col, b, b0, b_row, c, c0, c_row, m, n, depth):
+    """C += A B with A (m,depth), B (depth,n), C (m,n) inside flat arrays a, b, c of one dtype.
+
+    A[i,k] = a[a0 + i*a_row + k*a_col], B[k,j] = b[b0 + k*b_row + j], C[i,j] = c[c0 + i*c_row + j]. Strides of A are free, so
+    the same code multiplies by A or by its transpose. Callable from kernels only."""
+    _plain.py_func(a, a0, a_row, a_col, b, b0, b_row, c, c0, c_row, m, n, depth)
+
+
+@overload(gemm, inline="never")
+def _choose_gemm(a, a0, a_row, a_col, b, b0, b_row, c, c0, c_row, m, n, depth):
+    use = _tiled if LANES and a.dtype == types.float32 else _plain
+
+    def run(a, a0, a_row, a_col, b, b0, b_row, c, c0, c_row, m, n, depth):
+        use(a, a0, a_row, a_col, b, b0, b_row, c, c0, c_row, m, n, depth)
+
+    return run
