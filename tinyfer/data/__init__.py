@@ -12,4 +12,11 @@ from tinyfer.data.splits import hold_out
 from tinyfer.data.types import LABELS, Dataset, Info, Split
 
 __all__ = ["AUGMENTATIONS", "LABELS", "Batches", "Dataset", "Info", "Preprocess", "Recipe", "Split", "batches",
-           "hold_out", "load"]
+           "hold_out", "load", "toyfaces"]
+
+# Importing the module toyfaces leaves its name on this package, where the function of that name belongs: hence the
+# rebinding, once every other import is done. `data.toyfaces.draw` is the module's draw.
+from tinyfer.data import toyfaces as _drawn  # isort: skip
+
+toyfaces = _drawn.toyfaces
+toyfaces.draw = _drawn.draw
