@@ -113,9 +113,10 @@ def choose():
         faults.setdefault(python["path"], f"{' '.join(command)} ({version}) {why}")
     asked = os.environ.get("PYTHON")
     found = "; ".join(faults.values()) or (f"{asked} does not run" if asked else "no Python 3 runs here")
+    otherwise = "; or" if "ensurepip" in found else ";"  # the nearer remedy stands there already
     raise SetupError(
-        f"{found}; mend that, or install Python 3.12 from https://www.python.org/downloads/, "
-        "or set PYTHON=/path/to/python3.12 to name another one"
+        f"{found}{otherwise} install Python 3.12 from https://www.python.org/downloads/, "
+        "or set PYTHON=/path/to/python3.12 where you have one"
     )
 
 
@@ -174,8 +175,11 @@ def make_venv():
         say("building .venv anew: it was not finished, or was made for another Python or place")
         shutil.rmtree(VENV)
     say(f"making .venv with {python['path']}")
-    if subprocess.call([python["path"], "-m", "venv", "--prompt", "tinyfer", VENV], env=ENVIRONMENT):
-        raise SetupError(f"{python['path']} could not make .venv: its reason stands above")
+    command = [python["path"], "-m", "venv", "--prompt", "tinyfer", VENV]
+    venv = subprocess.run(command, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    if venv.returncode:
+        say(venv.stdout.decode(errors="replace"))
+        raise SetupError(f"{python['path']} could not make .venv, for the reason above: mend it and run this again")
     return python
 
 
