@@ -1,6 +1,7 @@
 """ReLU and leaky ReLU: one number in, one number out, so the only question is memory speed. Parallel over flat positions.
 
-Comparisons are written so that a NaN fails them: it passes through and reaches the loss, where it is seen."""
+Comparisons are written so that a NaN fails them: it passes through and reaches the loss, where it is seen. The bodies say
+`if`, not `a if c else b`: inside prange Numba (0.68) compiles some conditional expressions wrongly."""
 
 import numba
 import numpy as np
@@ -12,9 +13,11 @@ from tinyfer.kernels.compile import kernel
 def relu_forward(x):
     """Twin of reference.relu_forward: x -> y, any shape."""
     y = np.empty(x.shape, x.dtype)
-    flat_x, flat_y, zero = x.reshape(-1), y.reshape(-1), x.dtype.type(0)
+    flat_x, flat_y = x.reshape(-1), y.reshape(-1)
     for i in numba.prange(x.size):
-        flat_y[i] = zero if flat_x[i] < 0 else flat_x[i]
+        flat_y[i] = flat_x[i]
+        if flat_x[i] < 0:
+            flat_y[i] = 0
     return y
 
 
@@ -22,9 +25,11 @@ def relu_forward(x):
 def relu_backward(dy, x):
     """Twin of reference.relu_backward: dy, x -> dx, any shape."""
     dx = np.empty(x.shape, x.dtype)
-    flat_dy, flat_x, flat_dx, zero = dy.reshape(-1), x.reshape(-1), dx.reshape(-1), x.dtype.type(0)
+    flat_dy, flat_x, flat_dx = dy.reshape(-1), x.reshape(-1), dx.reshape(-1)
     for i in numba.prange(x.size):
-        flat_dx[i] = zero if flat_x[i] <= 0 else flat_dy[i]
+        flat_dx[i] = flat_dy[i]
+        if flat_x[i] <= 0:
+            flat_dx[i] = 0
     return dx
 
 
@@ -34,7 +39,9 @@ def leaky_relu_forward(x, slope):
     y = np.empty(x.shape, x.dtype)
     flat_x, flat_y, s = x.reshape(-1), y.reshape(-1), x.dtype.type(slope)
     for i in numba.prange(x.size):
-        flat_y[i] = s * flat_x[i] if flat_x[i] < 0 else flat_x[i]
+        flat_y[i] = flat_x[i]
+        if flat_x[i] < 0:
+            flat_y[i] = s * flat_x[i]
     return y
 
 
@@ -44,5 +51,7 @@ def leaky_relu_backward(dy, x, slope):
     dx = np.empty(x.shape, x.dtype)
     flat_dy, flat_x, flat_dx, s = dy.reshape(-1), x.reshape(-1), dx.reshape(-1), x.dtype.type(slope)
     for i in numba.prange(x.size):
-        flat_dx[i] = s * flat_dy[i] if flat_x[i] <= 0 else flat_dy[i]
+        flat_dx[i] = flat_dy[i]
+        if flat_x[i] <= 0:
+            flat_dx[i] = s * flat_dy[i]
     return dx

@@ -29,7 +29,9 @@ def _pad(x, pad):
             inside = pad <= p < pad + height
             for q in range(width + 2 * pad):
                 for c in range(channels):
-                    xp[picture, p, q, c] = x[picture, p - pad, q - pad, c] if inside and pad <= q < pad + width else 0
+                    xp[picture, p, q, c] = 0
+                    if inside and pad <= q < pad + width:
+                        xp[picture, p, q, c] = x[picture, p - pad, q - pad, c]
     return xp
 
 
@@ -98,7 +100,7 @@ def _grad_input(dy, x_shape, w, stride, pad):
     flat_dy, flat_dx = dy.reshape(-1), dx.reshape(-1)
     for picture in numba.prange(n):
         dxp = np.zeros(padded * row, dy.dtype)
-        shares = np.zeros(out_width * columns if channels < FEW else 0, dy.dtype)
+        shares = np.zeros(out_width * columns, dy.dtype)
         for p in range(out_height):
             line = (picture * out_height + p) * out_width * outputs
             if channels < FEW:  # one product for all taps of the line, then each share goes to its pixel

@@ -25,9 +25,9 @@ def maxpool_forward(x, size, stride):
                     i, j = t // size, t % size
                     pixel = x[picture, p * stride + i, q * stride + j]
                     for c in range(channels):
-                        better = pixel[c] > best[c] or (pixel[c] != pixel[c] and best[c] == best[c])
-                        best[c] = pixel[c] if better else best[c]
-                        winner[c] = np.uint8(t) if better else winner[c]
+                        if pixel[c] > best[c] or (pixel[c] != pixel[c] and best[c] == best[c]):
+                            best[c] = pixel[c]
+                            winner[c] = t
     return y, index
 
 
@@ -36,7 +36,6 @@ def maxpool_backward(dy, index, x_shape, size, stride):
     """Twin of reference.maxpool_backward: dy (N,H',W',C), index -> dx (x_shape)."""
     n, out_height, out_width, channels = dy.shape
     dx = np.zeros(x_shape, dy.dtype)
-    zero = dy.dtype.type(0)
     for picture in numba.prange(n):
         for p in range(out_height):
             for q in range(out_width):
@@ -44,7 +43,8 @@ def maxpool_backward(dy, index, x_shape, size, stride):
                 for t in range(size * size):
                     pixel = dx[picture, p * stride + t // size, q * stride + t % size]
                     for c in range(channels):
-                        pixel[c] += share[c] if winner[c] == t else zero
+                        if winner[c] == t:
+                            pixel[c] += share[c]
     return dx
 
 
