@@ -1,7 +1,9 @@
 """ReLU and leaky ReLU: one number in, one number out, so the only question is memory speed. Parallel over flat positions.
 
-Comparisons are written so that a NaN fails them: it passes through and reaches the loss, where it is seen. The bodies say
-`if`, not `a if c else b`: inside prange Numba (0.68) compiles some conditional expressions wrongly."""
+Comparisons are written so that a NaN fails them: it passes through and reaches the loss, where it is seen.
+
+No number is unpacked beside the flat views: in front of a prange loop, Numba (0.68) loses writes through an array that was
+unpacked from a tuple of arrays and numbers."""
 
 import numba
 import numpy as np
@@ -37,7 +39,8 @@ def relu_backward(dy, x):
 def leaky_relu_forward(x, slope):
     """Twin of reference.leaky_relu_forward: x -> y, any shape."""
     y = np.empty(x.shape, x.dtype)
-    flat_x, flat_y, s = x.reshape(-1), y.reshape(-1), x.dtype.type(slope)
+    flat_x, flat_y = x.reshape(-1), y.reshape(-1)
+    s = x.dtype.type(slope)
     for i in numba.prange(x.size):
         flat_y[i] = flat_x[i]
         if flat_x[i] < 0:
@@ -49,7 +52,8 @@ def leaky_relu_forward(x, slope):
 def leaky_relu_backward(dy, x, slope):
     """Twin of reference.leaky_relu_backward: dy, x -> dx, any shape."""
     dx = np.empty(x.shape, x.dtype)
-    flat_dy, flat_x, flat_dx, s = dy.reshape(-1), x.reshape(-1), dx.reshape(-1), x.dtype.type(slope)
+    flat_dy, flat_x, flat_dx = dy.reshape(-1), x.reshape(-1), dx.reshape(-1)
+    s = x.dtype.type(slope)
     for i in numba.prange(x.size):
         flat_dx[i] = flat_dy[i]
         if flat_x[i] <= 0:
