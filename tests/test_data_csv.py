@@ -21,7 +21,8 @@ PIXELS = b" ".join([b"7"] * 2304)
 
 def same(dataset, images, labels, splits):
     """True when a data set holds exactly these pictures, in their order, in these splits."""
-    return all(np.array_equal(split.images, images[splits == code]) and np.array_equal(split.labels, labels[splits == code])
+    return all(np.array_equal(split.images, images[splits == code])
+               and np.array_equal(split.labels, labels[splits == code])
                and split.images.dtype == np.uint8 and split.labels.dtype == np.int64
                for code, split in enumerate(dataset))
 
@@ -208,8 +209,8 @@ def test_damaged_files_give_a_dataset_or_one_sentence(tmp_path_factory, kind, se
 def test_npz_maps_names_not_numbers(tmp_path):
     images, labels, splits = made_up()
     other = ["Neutral", "Surprise", "Sadness", "happy", "afraid", "Disgusted", "Anger"]
-    np.savez(tmp_path / "a.npz", pixels=images, label=(6 - labels).astype(np.uint8), split=(2 - splits).astype(np.uint8),
-             label_names=other, split_names=USAGES[::-1])
+    np.savez(tmp_path / "a.npz", pixels=images, label=(6 - labels).astype(np.uint8),
+             split=(2 - splits).astype(np.uint8), label_names=other, split_names=USAGES[::-1])
     assert same(data.load(tmp_path / "a.npz"), images, labels, splits)
 
 
@@ -227,7 +228,8 @@ def test_npz_without_some_splits_or_any(tmp_path):
 @pytest.mark.parametrize("change, sentence", [
     ({"pixels": None}, "no array 'pixels'"), ({"label": None}, "no array 'label'"),
     ({"pixels": np.zeros((12, 48, 48))}, "'pixels' is float64"), ({"pixels": np.zeros((12, 1, 1), np.uint8)}, "1x1"),
-    ({"label": np.full(12, 7)}, "'label' holds 7, expected 0 to 6"), ({"label": np.zeros(3, int)}, "'label' is int64 (3,)"),
+    ({"label": np.full(12, 7)}, "'label' holds 7, expected 0 to 6"),
+    ({"label": np.zeros(3, np.int64)}, "'label' is int64 (3,)"),
     ({"label": np.zeros(12)}, "'label' is float64"), ({"split": np.full(12, -1)}, "'split' holds -1"),
     ({"label_names": np.array(["contempt"] * 7)}, "uses the name 'contempt'"),
     ({"split_names": np.array(["Training", "b", "c"])}, "'split' uses the name 'b'"),

@@ -22,8 +22,8 @@ def parser() -> argparse.ArgumentParser:
     commands = main.add_subparsers(dest="command", required=True, metavar="check|sheet")
     path_help = ("fer2013.csv or icml_face_data.csv (also .gz, .zip, .tar.gz), an npz, a folder of images in "
                  "<split>/<class>/, or the word toyfaces")
-    check = commands.add_parser("check", help="say what a data set is, compare its counts with the known ones, and look "
-                                "for constant pictures, copies and contradicting labels")
+    check = commands.add_parser("check", help="say what a data set is, compare its counts with the known ones, and "
+                                "look for constant pictures, copies and contradicting labels")
     sheet = commands.add_parser("sheet", help="draw a sheet of labelled samples, a row for each expression",
                                 formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     for command in (check, sheet):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -22,7 +21,7 @@ class Audit(NamedTuple):
     constant: list[tuple[int, int]]        # one grey all over
     black: int                             # how many of those are black
     copies_within: list[int]               # for each split: pictures that repeat an earlier one of it
-    copies_across: dict[tuple[int, int], int]  # (earlier split, later split): pictures of the later found in the earlier
+    copies_across: dict[tuple[int, int], int]  # (a split, a later split): pictures of the later also in the former
     conflicts: list[list[tuple[int, int]]]  # groups of identical pictures with different labels
 
 
@@ -53,7 +52,7 @@ def _conflicts(group: np.ndarray, labels: np.ndarray, where: list) -> list[list[
 
 def report(dataset: Dataset) -> str:
     """The audit of a data set in words, a finding a line."""
-    found = audit(dataset)
+    found, splits = audit(dataset), list(dataset)
     repeats = ", ".join(f"{kind} {digits(count)}" for kind, count in zip(SPLITS, found.copies_within, strict=True))
     across = ", ".join(f"{digits(count)} of {SPLITS[later]} in {SPLITS[earlier]}"
                        for (earlier, later), count in found.copies_across.items()) or "there is one split only"
@@ -65,7 +64,7 @@ def report(dataset: Dataset) -> str:
         f"identical pictures with different labels: {digits(len(found.conflicts))} groups",
     ]
     for group in found.conflicts[:3]:
-        told = ", ".join(f"{SPLITS[code]}[{index}] {LABELS[list(dataset)[code].labels[index]]}" for code, index in group)
+        told = ", ".join(f"{SPLITS[code]}[{index}] {LABELS[splits[code].labels[index]]}" for code, index in group)
         lines.append(f"  for example {told}")
     return "\n".join(lines)
 

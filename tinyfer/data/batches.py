@@ -17,6 +17,7 @@ from tinyfer.errors import UserError
 from tinyfer.seeds import generator
 
 AHEAD = 3  # batches ready at most: the queue is bounded, so memory is too
+_END = Exception("no more steps")  # told apart from real errors by identity
 _PAUSE = 0.05  # seconds between two looks at whether the consumer is still there
 
 
@@ -30,8 +31,8 @@ class Batches:
     def __init__(self, split: Split, batch_size: int, preprocess: Preprocess, seed: int,
                  augment: str | Recipe = "light", erasing: float | None = None, size: int | None = None):
         if len(split) == 0:
-            raise UserError(f"split {split.name!r} has no pictures, so there is nothing to make batches of; load data that "
-                            f"has this split, or hold some pictures out with data.hold_out.")
+            raise UserError(f"split {split.name!r} has no pictures, so there is nothing to make batches of; load data "
+                            f"that has this split, or hold some pictures out with data.hold_out.")
         if batch_size < 1:
             raise UserError(f"batch size is {batch_size}, expected 1 or more.")
         self.preprocess = preprocess if size is None else preprocess.at(size)
@@ -98,7 +99,7 @@ def _ahead(make, steps) -> Iterator:
             for step in steps:
                 if not put((make(step), None)):
                     return
-            put((None, StopIteration()))
+            put((None, _END))
         except BaseException as error:  # told to the consumer, whatever it is
             put((None, error))
 
@@ -107,7 +108,7 @@ def _ahead(make, steps) -> Iterator:
     try:
         while True:
             item, error = ready.get()
-            if isinstance(error, StopIteration):
+            if error is _END:
                 return
             if error is not None:
                 raise error
