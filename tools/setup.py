@@ -101,7 +101,7 @@ def fault(python):
 
 def choose():
     """The first candidate that will do, as `probe` describes it."""
-    faults: dict = {}  # by path, so that one Python under several names is named once
+    faults = {}  # by path, so that one Python under several names is named once
     for command in candidates():
         python = probe(command)
         if python is None:
