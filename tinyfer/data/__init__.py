@@ -19,4 +19,4 @@ __all__ = ["AUGMENTATIONS", "LABELS", "Batches", "Dataset", "Info", "Preprocess"
 from tinyfer.data import toyfaces as _drawn  # isort: skip
 
 toyfaces = _drawn.toyfaces
-toyfaces.draw = _drawn.draw
+toyfaces.draw = _drawn.draw  # type: ignore[attr-defined]

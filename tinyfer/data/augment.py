@@ -84,7 +84,7 @@ def draw(recipe: Recipe, n: int, preprocess: Preprocess, rng: np.random.Generato
     flip = np.where(rng.random(n) < recipe.flip, -1.0, 1.0)
     affine = rng.random(n) < recipe.affine
     angle = np.where(affine, np.deg2rad(either(recipe.rotation)), 0.0)
-    zoom = np.where(affine, np.exp(rng.uniform(*np.log(recipe.zoom), n)), 1.0)
+    zoom = np.where(affine, np.exp(rng.uniform(np.log(recipe.zoom[0]), np.log(recipe.zoom[1]), n)), 1.0)
     shift = np.stack([either(recipe.shift * size), either(recipe.shift * size)])
     shift = np.where(affine, shift, np.rint(shift))
     room = size - side  # the crop's corner: anywhere in it, or at the centre
@@ -118,7 +118,7 @@ def _matrix(flip, angle, zoom, shift, corner, side: int, size: int) -> np.ndarra
 
 def _boxes(recipe: Recipe, n: int, side: int, rng: np.random.Generator) -> np.ndarray:
     """The erased boxes: int64 (n,4) of top, bottom, left, right, empty where nothing is erased."""
-    area = rng.uniform(*recipe.erased, n) * side * side
+    area = rng.uniform(recipe.erased[0], recipe.erased[1], n) * side * side
     ratio = np.exp(rng.uniform(-1.0, 1.0, n) * np.log(_LONGEST))
     height = np.minimum(np.sqrt(area * ratio).astype(np.int64) + 1, side)
     width = np.minimum(np.sqrt(area / ratio).astype(np.int64) + 1, side)
@@ -139,11 +139,9 @@ def warp(images, index, matrix, gain, offset, box, fill, out):
     zero, one, last = np.float32(0), np.float32(1), np.float32(size - 1)
     for i in range(index.size):
         image, result, m = images[index[i]], out[i], matrix[i]
-        for y in range(size):
-            for x in range(size):
-                copy[y * wide + x] = image[y, x]
-            copy[y * wide + size] = image[y, size - 1]
-        copy[size * wide:] = copy[(size - 1) * wide:size * wide]
+        for y in range(wide):
+            for x in range(wide):
+                copy[y * wide + x] = image[min(y, size - 1), min(x, size - 1)]
         for y in range(side):
             for x in range(side):
                 u = min(max(m[0, 0] * np.float32(x) + m[0, 1] * np.float32(y) + m[0, 2], zero), last)

@@ -14,7 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-from tinyfer.data.fer2013 import Found, read_arrays
+from tinyfer.data.fer2013 import Found
+from tinyfer.data.npz import read_arrays
 from tinyfer.errors import UserError
 from tinyfer.kernels.compile import user_cache
 

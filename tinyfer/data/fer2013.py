@@ -1,4 +1,4 @@
-"""FER-2013 as a csv (any of its flavours, plain, gzipped or zipped) and as an npz.
+"""FER-2013 as a csv, in any of its flavours, plain, gzipped or zipped.
 
 A csv has a header with the columns emotion (0 to 6), pixels (2,304 whole numbers 0 to 255, row by row) and Usage, in
 any order, with or without quotes and spaces. Two readers share the work. `parse_line` is the specification: plain
@@ -20,7 +20,7 @@ from typing import NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from tinyfer.data.known import NAME_OF_EMOTION, SIDE, SPLIT_OF_USAGE, USAGES, digits, label_of
+from tinyfer.data.known import NAME_OF_EMOTION, SIDE, SPLIT_OF_USAGE, USAGES, digits
 from tinyfer.data.types import LABELS
 from tinyfer.errors import UserError
 from tinyfer.kernels.compile import kernel
@@ -50,7 +50,7 @@ class Columns(NamedTuple):
     emotion: int
     pixels: int
     usage: int
-    count: int
+    total: int
 
 
 # --- the header -----------------------------------------------------------------------------------------------------
@@ -99,8 +99,8 @@ def parse_line(line: bytes, columns: Columns) -> tuple[int, np.ndarray, int]:
         raise ValueError("bytes that are not text, expected numbers and names") from None
     except csv.Error as error:
         raise ValueError(f"no readable csv row ({error})") from None
-    if len(fields) != columns.count:
-        raise ValueError(f"{len(fields)} columns, expected {columns.count} as in the first line")
+    if len(fields) != columns.total:
+        raise ValueError(f"{len(fields)} columns, expected {columns.total} as in the first line")
     emotion = fields[columns.emotion].strip()
     if _whole_number(emotion) not in NAME_OF_EMOTION:
         names = ", ".join(f"{code} {name}" for code, name in NAME_OF_EMOTION.items())
@@ -208,7 +208,7 @@ def _parse_lines(lines: bytes, columns: Columns, name: str, row: int, number: in
     while here < len(lines):
         room = (len(lines) - here) // SHORTEST_ROW + 1
         images, labels, splits = np.empty((room, PIXELS), np.uint8), np.empty(room, np.int64), np.empty(room, np.uint8)
-        rows, stop = parse_rows(text, here, columns.emotion, columns.pixels, columns.usage, columns.count,
+        rows, stop = parse_rows(text, here, columns.emotion, columns.pixels, columns.usage, columns.total,
                                 _USAGE_BYTES, images, labels, splits)
         parts.append((images[:rows], labels[:rows], splits[:rows]))
         row += rows
@@ -306,7 +306,7 @@ def opened(path: Path):
     except (UserError, MemoryError):
         raise
     except Exception as error:  # zipfile, tarfile and zlib raise a dozen kinds on damaged bytes
-        raise UserError(f"{path}: the archive is damaged or cut short ({_short(error)}); fetch it again.") from None
+        raise UserError(f"{path}: the archive is damaged or cut short ({in_short(error)}); fetch it again.") from None
 
 
 @contextlib.contextmanager
@@ -331,78 +331,6 @@ def _gzipped(path: Path):
         yield archive.extractfile(member), member.size, f"{path.name}/{name}", ", in a tar.gz"
 
 
-def _short(error: Exception) -> str:
+def in_short(error: Exception) -> str:
     """An exception in a few words, on one line."""
     return " ".join(str(error).split())[:80] or type(error).__name__
-
-
-# --- npz ------------------------------------------------------------------------------------------------------------
-
-def is_npz(path: Path) -> bool:
-    """True for a zip that holds NumPy arrays."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return any(name.endswith(".npy") for name in archive.namelist())
-    except Exception:  # not a zip, or a damaged one: the name decides which reader tells what is wrong
-        return path.suffix.lower() == ".npz"
-
-
-def read_arrays(path: Path) -> dict[str, np.ndarray]:
-    """Every array of an npz, never a pickle; whatever is wrong with the file is one UserError."""
-    try:
-        with np.load(path, allow_pickle=False) as stored:
-            return {name: stored[name] for name in stored.files}
-    except MemoryError:
-        raise UserError(f"{path}: its arrays do not fit into memory; is it an npz of FER-2013?") from None
-    except Exception as error:  # zipfile, zlib and NumPy's header parser raise a dozen kinds on damaged bytes
-        raise UserError(f"{path}: not a readable npz ({_short(error)}); write it with numpy.savez, without Python "
-                        f"objects.") from None
-
-
-def load_npz(path: Path) -> Found:
-    """An npz with pixels uint8 (N,H,W), label (N,) and, if it has them, split (N,), label_names, split_names."""
-    arrays = read_arrays(path)
-    for key in ("pixels", "label"):
-        if key not in arrays:
-            found = ", ".join(sorted(arrays))[:80] or "nothing"
-            raise UserError(f"{path}: no array {key!r} (found: {found}; expected: pixels, label, split, label_names, "
-                            f"split_names).")
-    pixels, notes = arrays["pixels"], ()
-    if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.size == 0:
-        raise UserError(f"{path}: 'pixels' is {pixels.dtype} {pixels.shape}, expected uint8 (N, height, width).")
-    if min(pixels.shape[1:]) < 8:
-        raise UserError(f"{path}: pictures of {pixels.shape[2]}x{pixels.shape[1]} pixels, expected at least 8x8.")
-    label_names = _names(arrays, "label_names", LABELS, path)
-    split_names = _names(arrays, "split_names", USAGES, path)
-    label_map = [label_of(name) for name in label_names]
-    split_map = [SPLIT_OF_USAGE.get(name.strip()) for name in split_names]
-    labels = _mapped(arrays["label"], label_map, label_names, "label", len(pixels), path)
-    if "split" in arrays:
-        splits = _mapped(arrays["split"], split_map, split_names, "split", len(pixels), path)
-    else:
-        splits = np.zeros(len(pixels), np.int64)
-        notes = ("it has no 'split' array, so every picture is taken for training",)
-    return Found(pixels, labels, splits.astype(np.uint8), "npz (pixels, label, split)", notes)
-
-
-def _names(arrays: dict, key: str, default: tuple[str, ...], path: Path) -> list[str]:
-    names = arrays.get(key, np.array(default))
-    if names.dtype.kind != "U" or names.ndim != 1:
-        raise UserError(f"{path}: {key!r} is {names.dtype} {names.shape}, expected a list of names as text.")
-    return [str(name) for name in names]
-
-
-def _mapped(codes: np.ndarray, mapping: list[int | None], names: list[str], key: str, n: int, path: Path) -> np.ndarray:
-    """codes (N,), indices into a file's own names -> int64 (N,), indices into ours."""
-    if codes.shape != (n,) or codes.dtype.kind not in "ui":
-        raise UserError(f"{path}: {key!r} is {codes.dtype} {codes.shape}, expected whole numbers ({n},), one for each "
-                        f"picture.")
-    used = np.unique(codes)
-    for code in used:
-        if not 0 <= code < len(names):
-            raise UserError(f"{path}: {key!r} holds {code}, expected 0 to {len(names) - 1} ({', '.join(names)[:80]}).")
-        if mapping[int(code)] is None:
-            known = ", ".join(LABELS if key == "label" else USAGES)
-            raise UserError(f"{path}: {key!r} uses the name {names[int(code)][:30]!r}, expected one of {known}.")
-    table = np.array([-1 if index is None else index for index in mapping], np.int64)
-    return table[codes.astype(np.int64)]

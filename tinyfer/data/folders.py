@@ -117,7 +117,7 @@ def _find_splits(path: Path) -> dict[Path, int]:
 
 def survey(path: Path) -> tuple[list[Picture], str, tuple[str, ...]]:
     """The pictures under `path` in a fixed order, the layout in words, and notes; no picture is opened."""
-    folders = _find_splits(path)
+    folders = dict(sorted(_find_splits(path).items(), key=lambda item: item[1]))
     pictures = [picture for folder, split in folders.items() for picture in _pictures_of(folder, split)]
     if not pictures:
         raise UserError(f"{path}: class folders but not one picture in them ({', '.join(sorted(PICTURES))}); "

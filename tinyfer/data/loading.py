@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tinyfer.data import cache, fer2013, folders
+from tinyfer.data import cache, fer2013, folders, npz
 from tinyfer.data.known import COUNTS, SPLITS, USAGES, class_counts, digits
 from tinyfer.data.types import LABELS, Dataset, Info, Split
 from tinyfer.errors import UserError
@@ -33,8 +33,8 @@ def load(path: str | os.PathLike) -> Dataset:
         raise UserError(f"{error.filename or source}: cannot be read ({error.strerror or error}).") from None
     except MemoryError:
         raise UserError(f"{source}: it does not fit into memory; is it FER-2013? ({fer2013.HOW_TO_GET})") from None
-    splits = [_split(found, code) for code in range(len(SPLITS))]
-    return Dataset(*splits, Info(str(source), found.layout, describe(source, found, splits)))
+    train, val, test = splits = [_split(found, code) for code in range(len(SPLITS))]
+    return Dataset(train, val, test, Info(str(source), found.layout, describe(source, found, splits)))
 
 
 def _recognised(path: Path) -> fer2013.Found:
@@ -49,8 +49,8 @@ def _recognised(path: Path) -> fer2013.Found:
         raise UserError(f"{path}: neither a file nor a folder, expected FER-2013; {fer2013.HOW_TO_GET}.")
     if path.stat().st_size == 0:
         raise UserError(f"{path}: the file is empty, expected FER-2013; {fer2013.HOW_TO_GET}.")
-    if fer2013.is_npz(path):
-        return fer2013.load_npz(path)
+    if npz.is_npz(path):
+        return npz.load_npz(path)
     status = path.stat()
     return cache.remembered(path, status.st_size, f"{status.st_size} {status.st_mtime_ns}",
                             lambda: fer2013.load_csv(path))
