@@ -68,7 +68,7 @@ def gemm(a, a0, a_row, a_col, b, b0, b_row, c, c0, c_row, m, n, depth):
 
     A[i,k] = a[a0 + i*a_row + k*a_col], B[k,j] = b[b0 + k*b_row + j], C[i,j] = c[c0 + i*c_row + j]. Strides of A are free, so
     the same code multiplies by A or by its transpose. Callable from kernels only."""
-    _plain.py_func(a, a0, a_row, a_col, b, b0, b_row, c, c0, c_row, m, n, depth)
+    getattr(_plain, "py_func", _plain)(a, a0, a_row, a_col, b, b0, b_row, c, c0, c_row, m, n, depth)
 
 
 @overload(gemm, inline="never")
