@@ -30,7 +30,7 @@ def spline(points: np.ndarray, closed: bool, pieces: int) -> np.ndarray:
         start, after = points[:, :-1], points[:, 1:]
         before = np.concatenate([2 * points[:, :1] - points[:, 1:2], points[:, :-2]], 1)
         far = np.concatenate([points[:, 2:], 2 * points[:, -1:] - points[:, -2:-1]], 1)
-    t = (np.arange(pieces) / pieces)[:, None]
+    t = (np.arange(pieces) / pieces).astype(points.dtype)[:, None]
     start, after, before, far = (a[:, :, None, :] for a in (start, after, before, far))
     curve = start + 0.5 * t * (after - before + t * (2 * before - 5 * start + 4 * after - far
                                                      + t * (3 * (start - after) + far - before)))
@@ -79,14 +79,14 @@ class Drawing:
 
         rim: how much darker the edge is than the inside, fading over rim_width; slope: tone gradient per unit in x, y."""
         if smooth:
-            points = spline(points, True, self.pieces(points.shape[1]))
+            points = spline(points.astype(np.float32), True, self.pieces(points.shape[1]))
         value, multiply = (tone, 0.0) if shade is None else (shade, 1.0)
         self._add(FILL, points, 0.0, clip, value, opacity, multiply, soft, rim, rim_width, slope)
 
     def stroke(self, points, width, *, tone=None, shade=None, opacity=1.0, soft=0.0, clip=FREE, closed=False):
         """A line along points (N,K,2); width: half widths, a number or (N,K) (tapering)."""
         width = np.broadcast_to(np.asarray(width, np.float64), points.shape[:2])
-        both = spline(np.concatenate([points, width[:, :, None]], 2), closed, self.pieces(points.shape[1]))
+        both = spline(np.concatenate([points, width[:, :, None]], 2).astype(np.float32), closed, self.pieces(points.shape[1]))
         if closed:
             both = np.concatenate([both, both[:, :1]], 1)
         value, multiply = (tone, 0.0) if shade is None else (shade, 1.0)

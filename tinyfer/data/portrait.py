@@ -38,15 +38,15 @@ EXPRESSIONS = {
                    brow_arch=0.2)),
     "sad": (dict(brow_inner=0.95, brow_outer=-0.4, knit=0.5, eye_open=-0.4, lid_droop=1.0, corner=-1.0, pout=0.7,
                  stretch=-0.1),),
-    "surprise": (dict(brow_inner=0.9, brow_outer=1.0, brow_arch=0.8, eye_open=0.9, jaw=1.0, stretch=-0.55, corner=0.05),
-                 dict(brow_inner=0.9, brow_outer=1.0, brow_arch=0.8, eye_open=0.9, jaw=0.6, stretch=-0.7, corner=0.05)),
+    "surprise": (dict(brow_inner=1.15, brow_outer=0.95, brow_arch=0.7, eye_open=0.9, jaw=0.72, stretch=-0.55, corner=0.05),
+                 dict(brow_inner=1.15, brow_outer=0.95, brow_arch=0.7, eye_open=0.9, jaw=0.48, stretch=-0.7, corner=0.05)),
     "neutral": (dict(),),
 }
 
 # Outlines of the hair before the face (its lower edge is the hairline) and behind it, by style.
 _CAP = [(0.88, -0.5), (0.64, -1.03), (0.0, -1.21), (-0.64, -1.03), (-0.88, -0.5)]
 _CURLS = [(np.sin(a) * (1.06 + 0.05 * (-1) ** i), -0.5 - np.cos(a) * (0.86 + 0.05 * (-1) ** i))
-          for i, a in enumerate(np.linspace(-2.0, 2.0, 17))]
+          for i, a in enumerate(np.linspace(-2.15, 2.15, 19))]
 HAIR_STYLES = {
     "bald": ([], []),
     "short": ([(-0.82, -0.08), (-0.71, -0.36), (-0.58, -0.60), (-0.25, -0.68), (0.25, -0.68), (0.58, -0.60),
@@ -70,7 +70,7 @@ HAIR_STYLES = {
               [(-0.34, -1.2), (-0.38, -1.42), (0.0, -1.62), (0.38, -1.42), (0.34, -1.2), (0.0, -1.05)]),
     "hat": ([(-0.86, -0.28), (-0.80, -0.44), (-0.4, -0.55), (0.0, -0.58), (0.4, -0.55), (0.80, -0.44), (0.86, -0.28),
              (0.91, -0.62), (0.66, -1.12), (0.0, -1.32), (-0.66, -1.12), (-0.91, -0.62)],
-            [(-0.84, 0.25), (-0.72, 0.1), (0.72, 0.1), (0.84, 0.25), (0.84, -0.5), (0.0, -0.9), (-0.84, -0.5)]),
+            [(-0.84, 0.02), (-0.6, 0.10), (0.6, 0.10), (0.84, 0.02), (0.86, -0.5), (0.0, -0.9), (-0.86, -0.5)]),
 }
 HAIR_NAMES = tuple(HAIR_STYLES)
 GLASSES_NAMES = ("none", "round", "square")
@@ -164,12 +164,13 @@ class Portrait:
                          (-1.75, 1.9), (-1.25, 1.38)), tone=p["clothes"], slope=self.slope, rim=0.25)
 
     def ears(self):
+        bare = ~np.isin(self.p["hair"], [HAIR_NAMES.index("fringe"), HAIR_NAMES.index("long")])
         def ear(side):
             points = [(0.70, -0.10), (0.80, -0.14), (0.87, -0.03), (0.84, 0.14), (0.78, 0.27), (0.70, 0.24)]
             self.drawing.fill(self.flat(*((side * x, y) for x, y in points), depth=-0.15), tone=self.skin * 0.9,
-                              slope=self.slope, rim=0.3, rim_width=0.1)
+                              slope=self.slope, rim=0.3, rim_width=0.1, opacity=bare)
             self.drawing.stroke(self.flat((side * 0.77, -0.06), (side * 0.82, 0.0), (side * 0.78, 0.12), depth=-0.15),
-                                0.014, shade=-0.3, soft=0.02)
+                                0.014, shade=-0.3, soft=0.02, opacity=bare)
         self.both(ear)
 
     # -- the head and its shading -------------------------------------------------------------------------------------
@@ -194,13 +195,13 @@ class Portrait:
         side = np.sign(self.slope[0])
         self.glow(0.0, -0.58, 0.60, 0.36, 0.12)                          # forehead
         def half(s):
-            self.glow(s * self.eye_x * 0.98, self.eye_y - 0.06, 0.31, 0.25, -0.46)                 # eye socket
+            self.glow(s * self.eye_x * 0.98, self.eye_y - 0.06, 0.32, 0.26, -0.50)                 # eye socket
             self.glow(s * 0.12, -0.05, 0.13, 0.24, -0.26)                                        # beside the nose's root
             self.glow(s * 0.40, 0.25 - 0.04 * a["cheek"], 0.30, 0.24, 0.15 + 0.10 * np.maximum(a["cheek"], 0))  # cheek
             self.glow(s * 0.47, 0.52, 0.24, 0.34, -0.15, angle=s * 0.35)                          # hollow of the cheek
         self.both(half)
         self.glow(0.0, 0.86 * p["chin"], 0.24, 0.15, 0.12)                # chin
-        self.glow(0.0, 0.775 + 0.13 * np.maximum(a["jaw"], 0), 0.20, 0.07, -0.25)   # under the lip
+        self.glow(0.0, 0.765 + 0.20 * np.maximum(a["jaw"], 0), 0.20, 0.065, -0.20)   # under the lip
         self.glow(-side * 0.62, 0.15, 0.55, 1.2, -p["shadow"])           # the side away from the light
 
     def beard(self):
@@ -208,8 +209,8 @@ class Portrait:
         full = self.on_face((-0.86, 0.02), (-0.66, 0.12), (-0.55, 0.34), (-0.34, 0.45), (-0.12, 0.47), (0.12, 0.47),
                             (0.34, 0.45), (0.55, 0.34), (0.66, 0.12), (0.86, 0.02), (0.95, 0.7), (0.5, 1.3),
                             (-0.5, 1.3), (-0.95, 0.7))
-        d.fill(full, tone=self.hair, opacity=0.88 * (p["beard"] == 3), soft=0.12, clip=INSIDE, rim=-0.1)
-        d.fill(full, shade=-0.30, opacity=p["beard"] == 1, soft=0.20, clip=INSIDE)
+        d.fill(full, tone=self.hair, opacity=0.86 * (p["beard"] == 3), soft=0.09, clip=INSIDE, rim=-0.1)
+        d.fill(full, shade=-0.20, opacity=p["beard"] == 1, soft=0.20, clip=INSIDE)
 
     def moustache(self):
         p, a = self.p, self.a
@@ -276,7 +277,7 @@ class Portrait:
     def eye(self, s):
         p, a, d = self.p, self.a, self.drawing
         w = 0.165 * p["eye_size"]
-        up = p["eye_size"] * np.maximum(0.088 * (1 + 0.62 * a["eye_open"]), 0.016) * (1 - p["blink"])
+        up = p["eye_size"] * np.maximum(0.088 * (1 + 0.55 * a["eye_open"]), 0.016) * (1 - p["blink"])
         low = p["eye_size"] * np.maximum(0.056 * (1 - 0.55 * a["lower_lid"] - 0.30 * a["cheek"]
                                                    + 0.20 * a["eye_open"]), 0.006)
         low = low * (1 - 0.5 * p["blink"])
@@ -288,10 +289,10 @@ class Portrait:
                at(1.02, -0.012 + droop)]
         bottom = [at(0.55, 0.80 * low + 0.4 * droop), at(0.0, low), at(-0.55, 0.70 * low + 0.005)]
         shape = self.on_face(*top, *bottom)
-        shine = 0.5 + 0.62 * np.clip(self.skin, 0.3, 0.75)
+        shine = 0.40 + 0.56 * np.clip(self.skin, 0.3, 0.75)
         d.fill(shape, tone=shine, rim=0.30, rim_width=0.05, clip=MAKE_MASK)
         gaze = self.on_face((s * x + p["gaze_x"] * w, y - 0.008 + p["gaze_y"] * 0.03))[:, 0]
-        r = 0.090 * p["eye_size"]
+        r = 0.096 * p["eye_size"]
         self.disc(gaze, r, tone=p["iris"], clip=INSIDE, rim=0.5, rim_width=0.03)
         self.disc(gaze, r * 0.50, tone=0.03, clip=INSIDE)
         d.stroke(self.on_face(*[(q[0], q[1] + 0.012) for q in top]), 0.022, shade=-0.40, soft=0.03, clip=INSIDE)
@@ -314,11 +315,11 @@ class Portrait:
     def brow(self, s):
         p, a = self.p, self.a
         y = -0.235 - p["brow_height"]
-        inner, outer = 0.105 * a["brow_inner"], 0.105 * a["brow_outer"]
+        inner, outer = 0.112 * a["brow_inner"], 0.105 * a["brow_outer"]
         knit = np.maximum(a["knit"], 0)
-        arch = p["brow_arch"] * 0.03 + 0.05 * a["brow_arch"]
-        points = [(s * (0.135 - 0.045 * knit), y + 0.012 - inner), (s * (0.25 - 0.025 * knit), y - 0.01 - 0.75 * inner
-                  - 0.25 * outer - 0.7 * arch), (s * 0.405, y - 0.02 - 0.25 * inner - 0.75 * outer - arch),
+        arch = p["brow_arch"] * 0.022 + 0.045 * a["brow_arch"]
+        points = [(s * (0.135 - 0.045 * knit), y - 0.022 - inner), (s * (0.25 - 0.025 * knit), y - 0.036 - 0.75 * inner
+                  - 0.25 * outer - 0.6 * arch), (s * 0.405, y - 0.030 - 0.25 * inner - 0.75 * outer - arch),
                   (s * 0.535, y + 0.035 - 0.9 * outer)]
         width = np.array([0.030, 0.036, 0.027, 0.008]) * p["brow_width"][:, None]
         tone = np.minimum(np.where(p["hair"] == HAIR_NAMES.index("hat"), 0.15, self.hair * 0.9), self.skin * 0.52)
@@ -343,14 +344,14 @@ class Portrait:
                                     a["press"], a["pout"], p["lips"], self.mouth_y)]
         w, gap, rise, corner, square, raised, press, pout, lips, middle = col
         rounded = np.clip(-a["stretch"], 0, 1)[:, None]
-        shape = np.maximum(1 - f ** 2, 0) ** (0.75 - 0.25 * rounded - 0.42 * np.clip(square, 0, 1))   # 1 inside, 0 at the ends
-        middle = middle - corner * (0.115 * f ** 2 - 0.03) + 0.012 * p["smirk"][:, None] * f
+        shape = np.maximum(1 - f ** 2, 0) ** (0.66 - 0.16 * rounded - 0.33 * np.clip(square, 0, 1))   # 1 inside, 0 at the ends
+        middle = middle - (corner + 0.07) * (0.115 * f ** 2 - 0.03) + 0.012 * p["smirk"][:, None] * f
         shut = np.clip(1 - 4 * gap, 0, 1)               # the lower lip follows the upper one while the mouth is shut
         top, bottom = middle - rise * shape, middle + (gap - self.lifted[:, None] - 0.055 * shut * np.maximum(raised, 0)) * shape
         bow = np.array([0.0, 0.30, 0.72, 1.0, 0.80, 1.0, 0.72, 0.30, 0.0])
         thick = lips * (1 - 0.62 * np.clip(press, 0, 1))
         upper = top - 0.058 * thick * (1 - 0.15 * np.maximum(corner, 0)) * bow
-        lower = bottom + (0.080 * thick + 0.022 * np.maximum(pout, 0)) * np.maximum(1 - f ** 2, 0) ** 0.85
+        lower = bottom + (0.076 * thick * (1 - 0.2 * np.maximum(corner, 0)) + 0.022 * np.maximum(pout, 0)) * np.maximum(1 - f ** 2, 0) ** 0.85
         x = w * f
 
         def curve(y, order=slice(None)):
@@ -358,17 +359,18 @@ class Portrait:
         back = slice(-2, 0, -1)
         lift = 0.05
         outer = self.on_face(np.concatenate([curve(upper), curve(lower, back)], 1), lift=lift)
-        d.fill(outer, shade=-0.30, soft=0.02)
-        d.stroke(self.on_face(curve(upper)[:, 1:-1], lift=lift), 0.012, shade=-0.16, soft=0.03)
+        d.fill(outer, tone=0.9 * self.skin, soft=0.03, opacity=0.9 * (p["beard"] == 3))
+        d.fill(outer, shade=-0.19, soft=0.025)
+        seam = 0.5 * (top + bottom)
+        d.fill(self.on_face(np.concatenate([curve(upper), curve(seam, back)], 1), lift=lift), shade=-0.15, soft=0.02)
         d.glow(self.on_face((0.0, lower[:, 4] - 0.035), lift=lift)[:, 0], 0.6 * self.mouth_width, 0.035, 0.13, clip=FREE)
         inside = self.on_face(np.concatenate([curve(top), curve(bottom, back)], 1), lift=lift)
         opened = np.clip((bottom - top)[:, 4] / 0.03, 0, 1)
-        d.fill(inside, tone=0.10 + 0.06 * self.skin, opacity=opened, clip=MAKE_MASK, soft=0.01)
+        d.fill(inside, tone=0.10 + 0.12 * self.skin, opacity=opened, clip=MAKE_MASK, soft=0.01)
         tongue = self.on_face((0.0, bottom[:, 4] - 0.01), lift=lift)[:, 0]
-        self.disc_wide(tongue, 0.62 * self.mouth_width, 0.42 * self.gap, tone=0.22 + 0.18 * self.skin,
-                       opacity=0.8 * opened * (self.gap > 0.1), clip=INSIDE, soft=0.04)
+        self.disc_wide(tongue, 0.62 * self.mouth_width, 0.42 * self.gap, tone=0.20 + 0.30 * self.skin,
+                       opacity=0.8 * opened * (self.gap > 0.08), clip=INSIDE, soft=0.04)
         self.teeth(x, top, bottom, opened, lift)
-        seam = 0.5 * (top + bottom)
         d.stroke(self.on_face(curve(seam), lift=lift), np.array([0.007, 0.009, 0.010, 0.012, 0.012, 0.012, 0.010, 0.009, 0.007]),
                  shade=-0.72, opacity=1 - opened, soft=0.015)
         d.stroke(self.on_face(curve(top), lift=lift), 0.008, shade=-0.45, opacity=opened, soft=0.015)
@@ -401,7 +403,7 @@ class Portrait:
     # -- before the face ----------------------------------------------------------------------------------------------
     def glasses(self):
         p, d = self.p, self.drawing
-        worn = p["glasses"] > 0
+        worn = 0.85 * (p["glasses"] > 0)
         square = p["glasses"] == 2
         def lens(s):
             angles = np.linspace(0, 2 * np.pi, 12, endpoint=False)
@@ -411,7 +413,7 @@ class Portrait:
             rx, ry = np.where(square, 0.235, 0.225)[:, None], np.where(square, 0.165, 0.205)[:, None]
             points = np.stack([s * (self.eye_x[:, None] + 0.01) + rx * ring[0], self.eye_y + 0.03 + ry * ring[1]], 2)
             curve = self.on_face(points, lift=0.10)
-            d.fill(curve, shade=0.07, opacity=worn)
+            d.fill(curve, shade=-0.07, opacity=worn)
             d.stroke(curve, p["rims"][:, None], tone=p["rim_tone"], opacity=worn, closed=True)
             d.stroke(self.on_face((s * (self.eye_x + 0.23), -0.03), (s * 0.70, -0.06), (s * 0.80, -0.05), lift=0.0),
                      p["rims"][:, None], tone=p["rim_tone"], opacity=worn)

@@ -17,7 +17,7 @@ from tinyfer.errors import UserError
 from .portrait import ACTIONS, BEARD_NAMES, EXPRESSIONS, GLASSES_NAMES, HAIR_NAMES, OCCLUSION_NAMES, Portrait
 from .types import LABELS, Dataset, Info, Split
 
-FRAMING = 0.515        # pictures per face unit: the face fills the picture as in FER-2013
+FRAMING = 0.50        # pictures per face unit: the face fills the picture as in FER-2013
 CENTRE_Y = 0.12        # this height of the face (0: eyes, 1: chin) lies in the picture's middle
 
 
@@ -40,20 +40,20 @@ def _choice(names, odds, plain=0, meaning=""):
 
 # The order is the order of drawing random numbers: add new ones at the end, or every data set changes.
 PARAMETERS = {
-    "yaw": Parameter(0, 9, 20, "normal", meaning="turn of the head to the picture's right, degrees"),
-    "pitch": Parameter(0, 6, 13, "normal", meaning="nod downwards, degrees"),
-    "roll": Parameter(0, 7, 16, "normal", meaning="tilt clockwise, degrees"),
-    "scale": Parameter(1, 0.88, 1.18, meaning="size of the face; 1 fills the picture as in FER-2013"),
-    "shift_x": Parameter(0, -0.11, 0.11, meaning="face's place, in pictures"),
-    "shift_y": Parameter(0, -0.10, 0.10, meaning="face's place, in pictures"),
-    "light": Parameter(0, -0.16, 0.16, meaning="brightness added to the whole picture"),
-    "contrast": Parameter(1, 0.55, 1.2, meaning="spread of the greys about the middle one"),
+    "yaw": Parameter(0, 7, 16, "normal", meaning="turn of the head to the picture's right, degrees"),
+    "pitch": Parameter(0, 4.5, 10, "normal", meaning="nod downwards, degrees"),
+    "roll": Parameter(0, 5, 12, "normal", meaning="tilt clockwise, degrees"),
+    "scale": Parameter(1, 0.90, 1.10, "size of the face; 1 fills the picture as in FER-2013"),
+    "shift_x": Parameter(0, -0.06, 0.06, "face's place, in pictures"),
+    "shift_y": Parameter(0, -0.06, 0.06, "face's place, in pictures"),
+    "light": Parameter(0, -0.10, 0.10, "brightness added to the whole picture"),
+    "contrast": Parameter(1, 0.75, 1.2, "spread of the greys about the middle one"),
     "light_angle": Parameter(-130, -180, 180, meaning="where the light comes from, degrees; -90: from above"),
-    "light_side": Parameter(0.12, 0, 0.5, meaning="how much brighter that side is"),
-    "shadow": Parameter(0.10, 0, 0.55, meaning="darkness of the side away from the light"),
-    "skin": Parameter(0.70, 0.28, 0.82, meaning="grey of the skin"),
+    "light_side": Parameter(0.12, 0, 0.4, "how much brighter that side is"),
+    "shadow": Parameter(0.10, 0, 0.45, "darkness of the side away from the light"),
+    "skin": Parameter(0.70, 0.36, 0.84, "grey of the skin"),
     "hair": _choice(HAIR_NAMES, (5, 18, 15, 12, 16, 12, 11, 11), 2, "style of the hair"),
-    "hair_tone": Parameter(0.20, 0.05, 0.62, meaning="grey of hair, brows and beard"),
+    "hair_tone": Parameter(0.20, 0.05, 0.58, "grey of hair, brows and beard"),
     "hat": Parameter(0.45, 0.12, 0.85, meaning="grey of the hat"),
     "curl": Parameter(0.3, 0, 1, meaning="waviness of the strands"),
     "face_width": Parameter(1, 0.91, 1.09),
@@ -67,7 +67,7 @@ PARAMETERS = {
     "gaze_y": Parameter(0, 0.35, 0.7, "normal"),
     "blink": Parameter(0, 0, 0, meaning="0: eyes as the expression has them, 1: closed"),
     "brow_height": Parameter(0, -0.025, 0.03),
-    "brow_arch": Parameter(0.4, 0, 1),
+    "brow_arch": Parameter(0.3, 0, 1),
     "brow_width": Parameter(0.95, 0.65, 1.4),
     "nose_width": Parameter(1, 0.82, 1.3),
     "nose_length": Parameter(1, 0.86, 1.12),
@@ -75,7 +75,7 @@ PARAMETERS = {
     "mouth_width": Parameter(1, 0.86, 1.15),
     "smirk": Parameter(0, 1, 2, "normal", meaning="how much one corner of the mouth is higher"),
     "glasses": _choice(GLASSES_NAMES, (78, 12, 10)),
-    "rims": Parameter(0.018, 0.010, 0.028),
+    "rims": Parameter(0.016, 0.008, 0.022),
     "rim_tone": Parameter(0.10, 0.04, 0.35),
     "beard": _choice(BEARD_NAMES, (70, 12, 8, 10)),
     "clothes": Parameter(0.35, 0.08, 0.9),
@@ -87,13 +87,13 @@ PARAMETERS = {
        for what, plain, low, high in (("x", 0, -1.5, 1.5), ("y", 0, -1.3, 1.3), ("size", 0.7, 0.3, 1.3),
                                       ("shade", 0.0, -0.5, 0.5))},
     "occlusion": _choice(OCCLUSION_NAMES, (86, 6, 4, 4)),
-    "occluder_x": Parameter(0.62, -0.9, 0.9),
+    "occluder_x": Parameter(0.62, -0.9, 0.9, meaning="of the fingertips or the patch, face units"),
     "occluder_y": Parameter(0.55, -0.7, 1.0),
     "occluder_angle": Parameter(-18, -70, 70),
     "occluder_tone": Parameter(0.5, 0.05, 0.95),
-    "noise": Parameter(0, 0, 0.05, meaning="standard deviation of each pixel's noise, in 0..1"),
+    "noise": Parameter(0, 0, 0.03, "standard deviation of each pixel's noise, in 0..1"),
     "blur": Parameter(0, 0, 0.035, meaning="unsharpness in face units (0.04 is about a pixel at 48x48)"),
-    "intensity": Parameter(1, 0.72, 1.15, meaning="strength of the expression; 1: as EXPRESSIONS has it"),
+    "intensity": Parameter(1, 0.78, 1.15, "strength of the expression; 1: as EXPRESSIONS has it"),
     "variant": Parameter(0, 0, 1, meaning="which way of showing the expression, 0..1 over those there are"),
 }
 HABITS = 0.09           # spread of every action from face to face: no two people smile alike
@@ -124,6 +124,8 @@ def _plausible(p: dict, rng) -> dict:
     side = np.where(rng.random(n) < 0.5, -1.0, 1.0)
     p["occluder_x"] = np.where(hand, side * (0.45 + 0.3 * np.abs(p["occluder_x"])), p["occluder_x"])
     p["occluder_y"] = np.where(hand, 0.25 + 0.25 * np.abs(p["occluder_y"]), p["occluder_y"])
+    patch = p["occlusion"] == OCCLUSION_NAMES.index("patch")   # beside the middle of the face, not upon the nose
+    p["occluder_x"] = np.where(patch, side * (0.42 + 0.45 * np.abs(p["occluder_x"])), p["occluder_x"])
     p["occluder_angle"] = np.where(hand, -side * np.abs(p["occluder_angle"]) * 0.6, p["occluder_angle"])
     return p
 
@@ -243,6 +245,10 @@ def toyfaces(n: int, rng: np.random.Generator, size: int = 48) -> Dataset:
         splits.append(Split(draw_many(labels, rng, size), labels.astype(np.int64), name))
     text = f"toy faces: {n:,} drawn pictures of {size}x{size}, " + ", ".join(f"{s.name} {len(s):,}" for s in splits)
     return Dataset(*splits, Info(source="toyfaces", layout="drawn", text=text + "; for drawn faces only", toy=True))
+
+
+# `from tinyfer import data` gives the function under the module's name: let it lead to the other ways of drawing too
+toyfaces.draw, toyfaces.scene = draw, scene
 
 
 def draw_many(labels: np.ndarray, rng: np.random.Generator, size: int = 48, **fixed) -> np.ndarray:
