@@ -4,9 +4,9 @@
     with ops.using(conv2d_forward=mine): ...       runs yours, everywhere, until the block ends
     with ops.using(ops.reference): ...             runs the readable reference throughout
 
-An op here has the name and the order of arguments of its reference (`tinyfer.reference`), adds friendly defaults, makes inputs
-contiguous and writable (a read-only array is another type to Numba and would be compiled for again), refuses wrong shapes in
-one sentence, and hands over to the implementation of the moment."""
+An op here has the name and the order of arguments of its reference (`tinyfer.reference`), adds friendly defaults,
+makes inputs contiguous and writable (a read-only array is another type to Numba and would be compiled for again),
+refuses wrong shapes in one sentence, and hands over to the implementation of the moment."""
 
 import contextlib
 import inspect
@@ -24,7 +24,7 @@ NAMES = (
     "maxpool_forward", "maxpool_backward", "global_avgpool_forward", "global_avgpool_backward",
     "dense_forward", "dense_backward", "dropout_forward", "dropout_backward", "softmax", "softmax_cross_entropy",
     "sgd_update", "adam_update",
-)  # fmt: skip
+)
 
 _stock = {name: getattr(kernels, name) for name in NAMES}
 _current: dict[str, Callable] = dict(_stock)
@@ -44,8 +44,8 @@ def overridden(*names: str) -> bool:
 def using(module: types.ModuleType | None = None, **functions: Callable) -> Iterator[None]:
     """Run other implementations inside a `with` block: keyword by keyword, or every op that `module` defines.
 
-    The functions get the strict arguments of the reference (b and class_weight are always arrays). The choice holds for the
-    whole process, so that a kernel plugged in by one thread is the one that the engine's thread runs."""
+    The functions get the strict arguments of the reference (b and class_weight are always arrays). The choice holds
+    for the whole process, so that a kernel plugged in by one thread is the one that the engine's thread runs."""
     if module is not None:
         functions = {name: getattr(module, name) for name in NAMES if hasattr(module, name)} | functions
     for name in functions:
@@ -59,7 +59,7 @@ def using(module: types.ModuleType | None = None, **functions: Callable) -> Iter
         _current.update(before)
 
 
-# ------------------------------------------------------------------------------------------------------------ checking inputs
+# ----------------------------------------------------------------------------------------------------- checking inputs
 
 
 def _array(a, dtype=None) -> np.ndarray:
@@ -74,7 +74,7 @@ def _expect(op: str, holds: bool, message: str) -> None:
 
 def _like(op: str, name: str, a, other_name: str, other) -> None:
     _expect(op, a.shape == other.shape,
-            f"{name} has shape {a.shape}, expected {other.shape}, the shape of {other_name}")  # fmt: skip
+            f"{name} has shape {a.shape}, expected {other.shape}, the shape of {other_name}")
 
 
 def _rank(op: str, name: str, a, rank: int, axes: str) -> None:
@@ -85,18 +85,18 @@ def _rank(op: str, name: str, a, rank: int, axes: str) -> None:
 def _channel_vectors(op: str, x, **vectors) -> None:
     for name, v in vectors.items():
         _expect(op, v.shape == x.shape[-1:],
-                f"{name} has shape {v.shape}, expected {x.shape[-1:]}, one number a channel of x {x.shape}")  # fmt: skip
+                f"{name} has shape {v.shape}, expected {x.shape[-1:]}, one number a channel of x {x.shape}")
 
 
 def _conv_output(op: str, x, w, stride: int, pad: int) -> tuple[int, ...]:
     _rank(op, "x", x, 4, "(N, H, W, C)")
     _rank(op, "w", w, 4, "(kh, kw, C_in, C_out)")
     _expect(op, x.shape[3] == w.shape[2],
-            f"x {x.shape} has {x.shape[3]} channels but w {w.shape} takes {w.shape[2]}; channels come last")  # fmt: skip
+            f"x {x.shape} has {x.shape[3]} channels but w {w.shape} takes {w.shape[2]}; channels come last")
     _expect(op, stride >= 1 and pad >= 0, f"stride {stride} and pad {pad}; expected stride >= 1 and pad >= 0")
     size = [output_length(x.shape[1 + axis], w.shape[axis], stride, pad) for axis in (0, 1)]
     _expect(op, min(size) >= 1,
-            f"a {w.shape[0]}x{w.shape[1]} kernel does not fit a {x.shape[1]}x{x.shape[2]} picture with pad {pad}")  # fmt: skip
+            f"a {w.shape[0]}x{w.shape[1]} kernel does not fit a {x.shape[1]}x{x.shape[2]} picture with pad {pad}")
     return (x.shape[0], *size, w.shape[3])
 
 
@@ -104,11 +104,11 @@ def _pool_output(op: str, x_shape, size: int, stride: int) -> tuple[int, ...]:
     _expect(op, 1 <= size <= 15 and stride >= 1, f"size {size} and stride {stride}; expected size 1 to 15, stride >= 1")
     height, width = (output_length(length, size, stride, 0) for length in x_shape[1:3])
     _expect(op, min(height, width) >= 1,
-            f"a {size}x{size} window does not fit a {x_shape[1]}x{x_shape[2]} picture; make the input larger")  # fmt: skip
+            f"a {size}x{size} window does not fit a {x_shape[1]}x{x_shape[2]} picture; make the input larger")
     return (x_shape[0], height, width, x_shape[3])
 
 
-# -------------------------------------------------------------------------------------------------------------------- the ops
+# ------------------------------------------------------------------------------------------------------------- the ops
 
 
 def conv2d_forward(x, w, b=None, stride=1, pad=0):
@@ -150,7 +150,7 @@ def batchnorm_forward(x, gamma, beta, eps=1e-5):
     op, x, gamma, beta = "batchnorm_forward", _array(x), _array(gamma), _array(beta)
     _channel_vectors(op, x, gamma=gamma, beta=beta)
     _expect(op, x.size // max(1, x.shape[-1]) > 1,
-            f"x {x.shape} has one value a channel: no variance to divide by; use a larger batch or evaluation mode")  # fmt: skip
+            f"x {x.shape} has one value a channel: no variance to divide by; use a larger batch or evaluation mode")
     return _current[op](x, gamma, beta, eps)
 
 
@@ -249,14 +249,16 @@ def softmax_cross_entropy(z, target, class_weight=None, label_smoothing=0.0):
     _rank(op, "z", z, 2, "(N, K)")
     if target.ndim == 1:
         target = _array(target, np.int64)
-        _expect(op, target.shape == z.shape[:1], f"target has shape {target.shape}, expected {z.shape[:1]}, one a row of z")
+        _expect(op, target.shape == z.shape[:1],
+                f"target has shape {target.shape}, expected {z.shape[:1]}, one a row of z")
         _expect(op, 0 <= target.min() and target.max() < z.shape[1],
-                f"target holds classes {target.min()} to {target.max()}, expected 0 to {z.shape[1] - 1}")  # fmt: skip
+                f"target holds classes {target.min()} to {target.max()}, expected 0 to {z.shape[1] - 1}")
     else:
         target = _array(target, z.dtype)
         _like(op, "target", target, "z", z)
     class_weight = np.ones(z.shape[1], z.dtype) if class_weight is None else _array(class_weight, z.dtype)
-    _expect(op, class_weight.shape == z.shape[1:], f"class_weight has shape {class_weight.shape}, expected {z.shape[1:]}")
+    _expect(op, class_weight.shape == z.shape[1:],
+            f"class_weight has shape {class_weight.shape}, expected {z.shape[1:]}")
     return _current[op](z, target, class_weight, label_smoothing)
 
 

@@ -7,13 +7,13 @@ Words used throughout
     dy      the gradient of the loss with respect to y: it comes from above
     dx, dw  the gradients with respect to x and w: what a backward function answers
 
-Each forward stands beside its backward. Loops run over the taps of a convolution or pooling window, NumPy does the rest.
-The functions are pure, take any float dtype and are never optimised: `tinyfer.kernels` holds the fast twin of each one, with
-the same name and signature, and the tests hold the twin to this file."""
+Each forward stands beside its backward. Loops run over the taps of a convolution or pooling window, NumPy does the
+rest. The functions are pure, take any float dtype and are never optimised: `tinyfer.kernels` holds the fast twin of
+each one, with the same name and signature, and the tests hold the twin to this file."""
 
 import numpy as np
 
-# ---------------------------------------------------------------------------------------------------------------- convolution
+# --------------------------------------------------------------------------------------------------------- convolution
 
 
 def output_length(length: int, kernel: int, stride: int, pad: int) -> int:
@@ -22,15 +22,16 @@ def output_length(length: int, kernel: int, stride: int, pad: int) -> int:
 
 
 def _tap(xp, i, j, height, width, stride):
-    """The pixels (N, height, width, C) that tap (i, j) of the window sees, one for each output pixel: a view of padded xp."""
+    """The pixels (N, height, width, C) that tap (i, j) of the window sees, one for each output pixel: a view of padded
+    xp."""
     return xp[:, i : i + stride * (height - 1) + 1 : stride, j : j + stride * (width - 1) + 1 : stride]
 
 
 def conv2d_forward(x, w, b, stride, pad):
     """Convolution x (N,H,W,C), w (kh,kw,C,K), b (K,) -> y (N,H',W',K), with zeros around the picture.
 
-    y[n,p,q] = b + sum over taps (i,j) of xpad[n, p*stride+i, q*stride+j] @ w[i,j]: cross-correlation, as everywhere in deep
-    learning (LeCun et al. 1998)."""
+    y[n,p,q] = b + sum over taps (i,j) of xpad[n, p*stride+i, q*stride+j] @ w[i,j]: cross-correlation, as everywhere in
+    deep learning (LeCun et al. 1998)."""
     kh, kw, _, channels = w.shape
     height, width = output_length(x.shape[1], kh, stride, pad), output_length(x.shape[2], kw, stride, pad)
     xp = np.pad(x, ((0, 0), (pad, pad), (pad, pad), (0, 0)))
@@ -60,11 +61,12 @@ def conv2d_backward(dy, x, w, stride, pad):
     return dx.copy(), dw, rows.sum(0)
 
 
-# ----------------------------------------------------------------------------------------------------------------- activation
+# ---------------------------------------------------------------------------------------------------------- activation
 
 
 def relu_forward(x):
-    """Rectified linear unit x -> y of the same shape: 0 where x < 0, x elsewhere (so a NaN passes through and is seen)."""
+    """Rectified linear unit x -> y of the same shape: 0 where x < 0, x elsewhere (so a NaN passes through and is
+    seen)."""
     return np.where(x < 0, x.dtype.type(0), x)
 
 
@@ -83,7 +85,7 @@ def leaky_relu_backward(dy, x, slope):
     return np.where(x <= 0, x.dtype.type(slope) * dy, dy)
 
 
-# ------------------------------------------------------------------------------------------------------- batch normalisation
+# ------------------------------------------------------------------------------------------------- batch normalisation
 
 
 def _batch_sum(a, count=1):
@@ -104,8 +106,8 @@ def batchnorm_forward(x, gamma, beta, eps):
 def batchnorm_backward(dy, x, gamma, mean, var, eps):
     """dy (...,C) -> dx (...,C), dgamma (C,), dbeta (C,), where mean and variance were those of x itself.
 
-    x reaches y by three ways, directly, through the mean and through the variance; with xhat = (x - mean) / sqrt(var + eps)
-    they add up to dx = gamma / sqrt(var + eps) * (dy - average(dy) - xhat * average(dy * xhat))."""
+    x reaches y by three ways, directly, through the mean and through the variance; with xhat = (x - mean) / sqrt(var +
+    eps) they add up to dx = gamma / sqrt(var + eps) * (dy - average(dy) - xhat * average(dy * xhat))."""
     count = x.dtype.type(x.size // x.shape[-1])
     inverse = 1 / np.sqrt(var + x.dtype.type(eps))
     xhat = (x - mean) * inverse
@@ -125,7 +127,7 @@ def batchnorm_eval_backward(dy, x, gamma, mean, var, eps):
     return dy * (gamma * inverse), _batch_sum(dy * ((x - mean) * inverse)), _batch_sum(dy)
 
 
-# -------------------------------------------------------------------------------------------------------------------- pooling
+# ------------------------------------------------------------------------------------------------------------- pooling
 
 
 def maxpool_forward(x, size, stride):
@@ -159,7 +161,7 @@ def global_avgpool_backward(dy, x_shape):
     return np.broadcast_to(share[:, None, None], x_shape).copy()
 
 
-# ---------------------------------------------------------------------------------------------------------- dense and dropout
+# --------------------------------------------------------------------------------------------------- dense and dropout
 
 
 def dense_forward(x, w, b):
@@ -182,11 +184,12 @@ def dropout_backward(dy, mask):
     return dy * mask
 
 
-# ----------------------------------------------------------------------------------------------------------------------- loss
+# ---------------------------------------------------------------------------------------------------------------- loss
 
 
 def softmax(z):
-    """Logits z (N,K) -> probabilities (N,K). Subtracting each row's largest logit changes nothing but keeps exp in range."""
+    """Logits z (N,K) -> probabilities (N,K). Subtracting each row's largest logit changes nothing but keeps exp in
+    range."""
     e = np.exp(z - z.max(1, keepdims=True))
     return e / e.sum(1, keepdims=True)
 
@@ -201,7 +204,8 @@ def softmax_cross_entropy(z, target, class_weight, label_smoothing):
 
     target: class indices (N,) or rows of probabilities (N,K). Label smoothing s mixes the target with the uniform
     distribution, q = (1-s) t + s/K (Szegedy et al. 2016). class_weight (K,) weighs each picture by its own class:
-    loss = sum_n a_n H(q_n, softmax(z_n)) / sum_n a_n with a = t @ class_weight, and so dz = (softmax(z) - q) a_n / sum a."""
+    loss = sum_n a_n H(q_n, softmax(z_n)) / sum_n a_n with a = t @ class_weight, and so dz = (softmax(z) - q) a_n / sum
+    a."""
     t = soft_targets(target, z.shape[1], z.dtype)
     q = (1 - z.dtype.type(label_smoothing)) * t + z.dtype.type(label_smoothing / z.shape[1])
     a = t @ class_weight
@@ -211,11 +215,12 @@ def softmax_cross_entropy(z, target, class_weight, label_smoothing):
     return -(a * q * log_p).sum(), a * (np.exp(log_p) * q.sum(1, keepdims=True) - q)
 
 
-# -------------------------------------------------------------------------------------------------------------------- updates
+# ------------------------------------------------------------------------------------------------------------- updates
 
 
 def sgd_update(w, g, v, lr, momentum, nesterov, weight_decay):
-    """Stochastic gradient descent with momentum, in place on w and v, flat arrays (Sutskever et al. 2013, PyTorch's form).
+    """Stochastic gradient descent with momentum, in place on w and v, flat arrays (Sutskever et al. 2013, PyTorch's
+    form).
 
     g' = g + weight_decay * w;  v = momentum * v + g';  w -= lr * (g' + momentum * v if nesterov else v)."""
     g = g + w.dtype.type(weight_decay) * w

@@ -20,4 +20,4 @@ __all__ = [
     "global_avgpool_backward", "global_avgpool_forward", "leaky_relu_backward", "leaky_relu_forward",
     "maxpool_backward", "maxpool_forward", "relu_backward", "relu_forward", "sgd_update", "softmax",
     "softmax_cross_entropy",
-]  # fmt: skip
+]

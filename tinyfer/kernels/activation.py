@@ -1,9 +1,10 @@
-"""ReLU and leaky ReLU: one number in, one number out, so the only question is memory speed. Parallel over flat positions.
+"""ReLU and leaky ReLU: one number in, one number out, so the only question is memory speed. Parallel over flat
+positions.
 
 Comparisons are written so that a NaN fails them: it passes through and reaches the loss, where it is seen.
 
-No number is unpacked beside the flat views: in front of a prange loop, Numba (0.68) loses writes through an array that was
-unpacked from a tuple of arrays and numbers."""
+No number is unpacked beside the flat views: in front of a prange loop, Numba (0.68) loses writes through an array that
+was unpacked from a tuple of arrays and numbers."""
 
 import numba
 import numpy as np

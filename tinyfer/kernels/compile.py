@@ -1,8 +1,9 @@
 """How kernels are compiled: one decorator, one cache folder, one answer to "how wide is a vector here?".
 
-Numba's disk cache looks at the file a kernel stands in, not at the files that kernel calls into. So our cache folder carries a
-hash of every kernel source, of Numba's version and of the vector width: edit any of them and a new folder is used. Numba's
-own setting is changed only while one of our kernels is being decorated, so the caches of the user's kernels stay where they are."""
+Numba's disk cache looks at the file a kernel stands in, not at the files that kernel calls into. So our cache folder
+carries a hash of every kernel source, of Numba's version and of the vector width: edit any of them and a new folder is
+used. Numba's own setting is changed only while one of our kernels is being decorated, so the caches of the user's
+kernels stay where they are."""
 
 import contextlib
 import hashlib
@@ -16,9 +17,10 @@ from numba.core.registry import cpu_target
 
 # The reorderings that help without breaking NaN and infinity (the two flags left out: nnan, ninf).
 FASTMATH = {"reassoc", "contract", "arcp", "nsz"}
-# Numba would turn whole-array statements into parallel loops, too; only our own prange loops shall be: it compiles faster.
-_PARALLEL = dict.fromkeys(("comprehension", "reduction", "inplace_binop", "setitem", "numpy", "stencil", "fusion"), False)
-_PARALLEL["prange"] = True
+# Numba would turn whole-array statements into parallel loops, too; only our own prange loops shall be: it compiles
+# faster.
+_PARALLEL = {"prange": True} | dict.fromkeys(
+    ("comprehension", "reduction", "inplace_binop", "setitem", "numpy", "stencil", "fusion"), False)
 _MONTH = 30 * 24 * 3600
 
 
@@ -98,7 +100,8 @@ def is_cold() -> bool:
 
 
 def kernel(function=None, **options):
-    """Compile a module-level kernel with Numba (lazily, once per signature), release the GIL, cache it in our own folder.
+    """Compile a module-level kernel with Numba (lazily, once per signature), release the GIL, cache it in our own
+    folder.
 
     Use as `@kernel` or `@kernel(parallel=True, fastmath=FASTMATH)`; options are those of numba.njit."""
     if function is None:

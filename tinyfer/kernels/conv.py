@@ -1,12 +1,13 @@
 """Convolution by implicit matrix products, parallel over pictures.
 
-The kw horizontal taps of a padded row lie side by side in memory, because channels come last: for kernel row i, what output pixel
-(p, q) sees is the run xp[p*stride+i, q*stride*C : q*stride*C + kw*C]. So a whole output row is the product of a matrix that is
-already there (its rows overlap; nothing is copied) with w[i] seen as (kw*C, K). Where a run is too short to be worth a product
-(one input channel: three numbers) the taps of all kernel rows are copied side by side first.
+The kw horizontal taps of a padded row lie side by side in memory, because channels come last: for kernel row i, what
+output pixel (p, q) sees is the run xp[p*stride+i, q*stride*C : q*stride*C + kw*C]. So a whole output row is the
+product of a matrix that is already there (its rows overlap; nothing is copied) with w[i] seen as (kw*C, K). Where a
+run is too short to be worth a product (one input channel: three numbers) the taps of all kernel rows are copied side
+by side first.
 
-Sums over the batch are cut into CHUNKS by the number of pictures, never by the number of threads, and the chunks are added in
-their order: the same bits on any machine."""
+Sums over the batch are cut into CHUNKS by the number of pictures, never by the number of threads, and the chunks are
+added in their order: the same bits on any machine."""
 
 import numba
 import numpy as np
@@ -64,12 +65,12 @@ def conv2d_forward(x, w, b, stride, pad):
             for p in range(height):
                 _gather(patches, flat_x, (picture * padded + p * stride) * row, row, kh, run, step, width)
                 gemm(patches, 0, kh * run, 1, flat_w, 0, outputs,
-                     flat_y, (picture * height + p) * width * outputs, outputs, width, outputs, kh * run)  # fmt: skip
+                     flat_y, (picture * height + p) * width * outputs, outputs, width, outputs, kh * run)
         else:
             for i in range(kh):  # outside the loop over rows, so that one kernel row of w stays in the cache
                 for p in range(height):
                     gemm(flat_x, (picture * padded + p * stride + i) * row, step, 1, flat_w, i * run * outputs, outputs,
-                         flat_y, (picture * height + p) * width * outputs, outputs, width, outputs, run)  # fmt: skip
+                         flat_y, (picture * height + p) * width * outputs, outputs, width, outputs, run)
     return y
 
 
@@ -114,7 +115,7 @@ def _grad_input(dy, x_shape, w, stride, pad):
                 for i in range(kh):
                     for j in range(kw):
                         gemm(flat_dy, line, outputs, 1, wt, (i * kw + j) * channels, columns,
-                             dxp, (p * stride + i) * row + j * channels, step, out_width, channels, outputs)  # fmt: skip
+                             dxp, (p * stride + i) * row + j * channels, step, out_width, channels, outputs)
         for p in range(height):
             for t in range(width * channels):
                 flat_dx[(picture * height + p) * width * channels + t] = dxp[(p + pad) * row + pad * channels + t]
@@ -138,7 +139,7 @@ def _grad_weight(dy, xp, kh, kw, stride):
                 for p in range(out_height):
                     gemm(flat_x, (picture * padded + p * stride + i) * row, 1, step,
                          flat_dy, (picture * out_height + p) * out_width * outputs, outputs,
-                         part, i * run * outputs, outputs, run, outputs, out_width)  # fmt: skip
+                         part, i * run * outputs, outputs, run, outputs, out_width)
             for p in range(out_height):
                 for q in range(out_width):
                     for k in range(outputs):

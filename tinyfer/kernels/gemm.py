@@ -1,7 +1,8 @@
 """Matrix product on flat arrays with strides: the one inner loop that convolutions and dense layers share.
 
-`gemm` picks, when Numba compiles it, between two bodies: register tiles for float32 where the processor has vectors, and plain
-loops for every other dtype and processor. Both add the products in the order of k, so blocking never changes the sum's shape."""
+`gemm` picks, when Numba compiles it, between two bodies: register tiles for float32 where the processor has vectors,
+and plain loops for every other dtype and processor. Both add the products in the order of k, so blocking never changes
+the sum's shape."""
 
 from numba import types
 from numba.extending import overload
@@ -15,7 +16,8 @@ _WIDE = (0,) * TILE_VECTORS
 
 @kernel(fastmath=FASTMATH)
 def _plain(a, a0, a_row, a_col, b, b0, b_row, c, c0, c_row, m, n, depth):
-    """Four rows of B at a time into one row of C: the loop over j is contiguous in B and C, so LLVM makes vectors of it."""
+    """Four rows of B at a time into one row of C: the loop over j is contiguous in B and C, so LLVM makes vectors of
+    it."""
     whole = depth - depth % 4
     for i in range(m):
         row = c[c0 + i * c_row : c0 + i * c_row + n]
@@ -66,8 +68,8 @@ def _tiled(a, a0, a_row, a_col, b, b0, b_row, c, c0, c_row, m, n, depth):
 def gemm(a, a0, a_row, a_col, b, b0, b_row, c, c0, c_row, m, n, depth):
     """C += A B with A (m,depth), B (depth,n), C (m,n) inside flat arrays a, b, c of one dtype.
 
-    A[i,k] = a[a0 + i*a_row + k*a_col], B[k,j] = b[b0 + k*b_row + j], C[i,j] = c[c0 + i*c_row + j]. Strides of A are free, so
-    the same code multiplies by A or by its transpose. Callable from kernels only."""
+    A[i,k] = a[a0 + i*a_row + k*a_col], B[k,j] = b[b0 + k*b_row + j], C[i,j] = c[c0 + i*c_row + j]. Strides of A are
+    free, so the same code multiplies by A or by its transpose. Callable from kernels only."""
     getattr(_plain, "py_func", _plain)(a, a0, a_row, a_col, b, b0, b_row, c, c0, c_row, m, n, depth)
 
 

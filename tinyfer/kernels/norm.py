@@ -1,8 +1,10 @@
-"""Batch normalisation in two passes over memory each way: sums over chunks of rows, then one scale-and-shift for each channel.
+"""Batch normalisation in two passes over memory each way: sums over chunks of rows, then one scale-and-shift for each
+channel.
 
-The sums are what is delicate. A channel of values near 1000 with spread 1 loses its variance if squares are summed in float32, so
-the squares are taken of x minus a pivot (the chunk's first row), each chunk adds in float64, and the chunks, cut by the number of
-rows and never by the number of threads, are combined in their order (Chan, Golub & LeVeque 1983). A row is one pixel: C numbers."""
+The sums are what is delicate. A channel of values near 1000 with spread 1 loses its variance if squares are summed in
+float32, so the squares are taken of x minus a pivot (the chunk's first row), each chunk adds in float64, and the
+chunks, cut by the number of rows and never by the number of threads, are combined in their order (Chan, Golub &
+LeVeque 1983). A row is one pixel: C numbers."""
 
 import numba
 import numpy as np
@@ -21,7 +23,8 @@ def chunk_count(rows):
 
 @kernel(parallel=True, fastmath=FASTMATH)
 def _chunk_moments(rows):
-    """rows (R,C) -> for each chunk its pivot, sum of (x - pivot) and sum of (x - pivot)^2, each (chunks,C) in float64."""
+    """rows (R,C) -> for each chunk its pivot, sum of (x - pivot) and sum of (x - pivot)^2, each (chunks,C) in
+    float64."""
     count, channels = rows.shape
     chunks = chunk_count(count)
     pivot, sums = np.empty((chunks, channels), rows.dtype), np.zeros((chunks, channels), np.float64)
@@ -59,7 +62,8 @@ def moments(rows):
 
 @kernel(parallel=True, fastmath=FASTMATH)
 def _scale_shift(rows, center, scale, shift):
-    """(x - center) * scale + shift for every row: (R,C) -> (R,C). Subtracting first keeps the digits of far-off data."""
+    """(x - center) * scale + shift for every row: (R,C) -> (R,C). Subtracting first keeps the digits of far-off
+    data."""
     count, channels = rows.shape
     y = np.empty(rows.shape, rows.dtype)
     for r in numba.prange(count):

@@ -9,9 +9,9 @@ A register tile computes a small block of C += A B wholly in the processor's reg
         numbers           ...   [ ...               ]     once at the start and once at the end
                           a5 -> [ c50| c51| c52| c53]
 
-For each k: VECTORS loads from B, ROWS broadcasts from A, and ROWS * VECTORS fused multiply-adds. A 6 x 4 tile does 24 of those
-for 10 loads, so that the multiply units, not the load units, set the pace; and with 24 independent accumulators each unit
-always has one whose last result is ready (a fused multiply-add takes about 4 cycles).
+For each k: VECTORS loads from B, ROWS broadcasts from A, and ROWS * VECTORS fused multiply-adds. A 6 x 4 tile does 24
+of those for 10 loads, so that the multiply units, not the load units, set the pace; and with 24 independent
+accumulators each unit always has one whose last result is ready (a fused multiply-add takes about 4 cycles).
 
 AVX-512 and NEON have 32 vector registers, enough for 6 x 4 accumulators; AVX2 has 16, enough for 6 x 2.
 Nothing here checks bounds: `ops` proves the shapes before any of it runs."""
@@ -22,8 +22,9 @@ from numba.extending import intrinsic
 
 from tinyfer.kernels.compile import LANES, VECTOR_BITS
 
-# Tile of the widest kernel here: rows of A, vectors of B. Passed as tuples, because a tuple's length is part of its type, and
-# the type is all an intrinsic can see: one kernel body serves every tile size, and Numba's disk cache still finds it.
+# Tile of the widest kernel here: rows of A, vectors of B. Passed as tuples, because a tuple's length is part of its
+# type, and the type is all an intrinsic can see: one kernel body serves every tile size, and Numba's disk cache still
+# finds it.
 TILE_ROWS = 6
 TILE_VECTORS = 2 if VECTOR_BITS == 256 else 4
 TILE_WIDTH = TILE_VECTORS * LANES
@@ -76,7 +77,8 @@ class _Emitter:
 def gemm_tile(typing, rows, vectors, a, a0, a_row, a_col, b, b0, b_row, c, c0, c_row, depth):
     """C[i, :] += sum over k < depth of A[i, k] * B[k, :] for len(rows) rows and len(vectors) * LANES columns, float32.
 
-    A[i, k] is a[a0 + i*a_row + k*a_col], B[k, j] is b[b0 + k*b_row + j], C[i, j] is c[c0 + i*c_row + j]: flat arrays."""
+    A[i, k] is a[a0 + i*a_row + k*a_col], B[k, j] is b[b0 + k*b_row + j], C[i, j] is c[c0 + i*c_row + j]: flat
+    arrays."""
     signature = types.void(rows, vectors, a, a0, a_row, a_col, b, b0, b_row, c, c0, c_row, depth)
     height, width = len(rows), len(vectors)
 
@@ -84,7 +86,8 @@ def gemm_tile(typing, rows, vectors, a, a0, a_row, a_col, b, b0, b_row, c, c0, c
         emit = _Emitter(context, builder, signature, arguments)
         pa, pb, pc = emit.pointer(2, 3), emit.pointer(6, 7), emit.pointer(9, 10)
         a_row, a_col, b_row, c_row, depth = (emit.integer(i) for i in (4, 5, 8, 11, 12))
-        tile = [(i, j, builder.add(emit.times(c_row, i), _INT64(j * LANES))) for i in range(height) for j in range(width)]
+        tile = [(i, j, builder.add(emit.times(c_row, i), _INT64(j * LANES)))
+                for i in range(height) for j in range(width)]
         # One stack slot an accumulator: LLVM turns the slots into registers.
         slots = {}
         for i, j, offset in tile:

@@ -1,0 +1,332 @@
+"""Layers: they hold parameters and what backward needs; the arithmetic is done by `ops`.
+
+    y  = layer.forward(x, train=True)      train: batch statistics and dropout; it also keeps what backward needs
+    dx = layer.backward(dy)                assigns param.grad of every parameter on the way
+
+A chain of layers is a list: forward goes through it, backward goes through `reversed(...)`. There is no autograd here;
+each backward stands under its forward. Arrays are (N, H, W, C) float32; (N, D) after Flatten."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from tinyfer import ops
+from tinyfer.reference import output_length
+
+Shape = tuple[int, ...]
+
+
+class Param:
+    """One tensor to learn: its value and its gradient, of the same shape. A model makes both views into two flat
+    arrays.
+
+    Weight decay is for matrices and kernels, not for biases, gammas and betas: `decays` is true from two axes on."""
+
+    def __init__(self, value: np.ndarray):
+        self.name = ""
+        self.value = np.ascontiguousarray(value, np.float32)
+        self.grad = np.zeros_like(self.value)
+
+    @property
+    def decays(self) -> bool:
+        return self.value.ndim > 1
+
+
+def he_normal(rng: np.random.Generator, shape: Shape) -> Param:
+    """Weights from a normal distribution of variance 2 / fan_in, which keeps the spread through ReLUs (He et al.
+    2015)."""
+    return Param(rng.standard_normal(shape, np.float32) * np.sqrt(2 / np.prod(shape[:-1]), dtype=np.float32))
+
+
+class Layer:
+    """What every layer can do. A subclass writes forward and backward, and lists what it owns."""
+
+    def __init__(self):
+        self.name = type(self).__name__  # a model replaces it by the dotted path
+        self._kept = None
+
+    def forward(self, x, train=False, keep=None):
+        raise NotImplementedError
+
+    def backward(self, dy):
+        raise NotImplementedError
+
+    def params(self) -> dict[str, Param]:
+        """The layer's own parameters by name."""
+        return {}
+
+    def buffers(self) -> dict[str, np.ndarray]:
+        """The layer's own arrays that are not learned but belong to the model (running statistics), by name."""
+        return {}
+
+    def children(self) -> dict[str, Layer]:
+        """The layers inside this one by name, in the order in which they run."""
+        return {}
+
+    def output_shape(self, shape: Shape) -> Shape:
+        """What one example of this shape (without the batch) becomes."""
+        return shape
+
+    def macs(self, shape: Shape) -> int:
+        """Multiply-accumulates that one example of this shape costs forward."""
+        return 0
+
+    def leaves(self, path: str = "") -> Iterator[tuple[str, Layer]]:
+        """Every innermost layer with its dotted path, in the order in which they run."""
+        if not self.children():
+            yield path, self
+        for name, child in self.children().items():
+            yield from child.leaves(".".join(part for part in (path, name) if part))
+
+    def remember(self, keep, *values) -> None:
+        """Keep what backward needs, or forget what was kept before."""
+        self._kept = values if keep else None
+
+    def recall(self) -> tuple:
+        """What forward kept; a clear error when it kept nothing."""
+        if self._kept is None:
+            raise RuntimeError(f"{self.name}.backward: nothing was kept; call forward(x, train=True) or keep=True first")
+        return self._kept
+
+
+class Conv2d(Layer):
+    """Convolution (N,H,W,C_in) -> (N,H',W',C_out); pad "same" keeps the size of the picture when stride is 1."""
+
+    def __init__(self, c_in: int, c_out: int, kernel: int, rng, stride=1, pad: int | None = None, bias=True):
+        super().__init__()
+        self.weight = he_normal(rng, (kernel, kernel, c_in, c_out))
+        self.bias = Param(np.zeros(c_out)) if bias else None
+        self.stride, self.pad = stride, kernel // 2 if pad is None else pad
+
+    def forward(self, x, train=False, keep=None):
+        self.remember(train if keep is None else keep, x)
+        return ops.conv2d_forward(x, self.weight.value, self.bias and self.bias.value, self.stride, self.pad)
+
+    def backward(self, dy):
+        (x,) = self.recall()
+        dx, self.weight.grad[...], db = ops.conv2d_backward(dy, x, self.weight.value, self.stride, self.pad)
+        if self.bias:
+            self.bias.grad[...] = db
+        return dx
+
+    def params(self):
+        return {"weight": self.weight} | ({"bias": self.bias} if self.bias else {})
+
+    def output_shape(self, shape):
+        kh, kw, _, c_out = self.weight.value.shape
+        height, width = (output_length(n, k, self.stride, self.pad) for n, k in zip(shape, (kh, kw), strict=False))
+        return height, width, c_out
+
+    def macs(self, shape):
+        height, width, _ = self.output_shape(shape)
+        return height * width * self.weight.value.size
+
+
+class BatchNorm2d(Layer):
+    """Batch normalisation of (N,H,W,C), or of (N,D) after a dense layer.
+
+    In training by the batch's own mean and variance, of which running averages are kept:
+    running = (1 - momentum) * running + momentum * batch, with the unbiased variance (count / (count - 1)), as in
+    PyTorch. Otherwise by the running averages, as constants."""
+
+    def __init__(self, channels: int, momentum=0.1, eps=1e-5):
+        super().__init__()
+        self.gamma, self.beta = Param(np.ones(channels)), Param(np.zeros(channels))
+        self.running_mean, self.running_var = np.zeros(channels, np.float32), np.ones(channels, np.float32)
+        self.momentum, self.eps = momentum, eps
+
+    def forward(self, x, train=False, keep=None):
+        gamma, beta = self.gamma.value, self.beta.value
+        if train:
+            y, mean, var = ops.batchnorm_forward(x, gamma, beta, self.eps)
+            count = x.size // x.shape[-1]
+            self.running_mean += self.momentum * (mean - self.running_mean)
+            self.running_var += self.momentum * (var * count / (count - 1) - self.running_var)
+        else:
+            mean, var = self.running_mean.copy(), self.running_var.copy()
+            y = ops.batchnorm_eval_forward(x, gamma, beta, mean, var, self.eps)
+        self.remember(train if keep is None else keep, x, mean, var, train)
+        return y
+
+    def backward(self, dy):
+        x, mean, var, train = self.recall()
+        backward = ops.batchnorm_backward if train else ops.batchnorm_eval_backward
+        dx, self.gamma.grad[...], self.beta.grad[...] = backward(dy, x, self.gamma.value, mean, var, self.eps)
+        return dx
+
+    def params(self):
+        return {"gamma": self.gamma, "beta": self.beta}
+
+    def buffers(self):
+        return {"running_mean": self.running_mean, "running_var": self.running_var}
+
+
+class ReLU(Layer):
+    """0 where x < 0, x elsewhere; any shape."""
+
+    def forward(self, x, train=False, keep=None):
+        self.remember(train if keep is None else keep, x)
+        return ops.relu_forward(x)
+
+    def backward(self, dy):
+        (x,) = self.recall()
+        return ops.relu_backward(dy, x)
+
+
+class MaxPool2d(Layer):
+    """The largest of each size x size window, (N,H,W,C) -> (N,H',W',C); rows that fill no whole window are dropped."""
+
+    def __init__(self, size=2, stride: int | None = None):
+        super().__init__()
+        self.size, self.stride = size, stride or size
+
+    def forward(self, x, train=False, keep=None):
+        y, index = ops.maxpool_forward(x, self.size, self.stride)
+        self.remember(train if keep is None else keep, index, x.shape)
+        return y
+
+    def backward(self, dy):
+        index, x_shape = self.recall()
+        return ops.maxpool_backward(dy, index, x_shape, self.size, self.stride)
+
+    def output_shape(self, shape):
+        height, width = (output_length(n, self.size, self.stride, 0) for n in shape[:2])
+        return height, width, shape[2]
+
+
+class GlobalAvgPool(Layer):
+    """The mean of each channel's map, (N,H,W,C) -> (N,C)."""
+
+    def forward(self, x, train=False, keep=None):
+        self.remember(train if keep is None else keep, x.shape)
+        return ops.global_avgpool_forward(x)
+
+    def backward(self, dy):
+        (x_shape,) = self.recall()
+        return ops.global_avgpool_backward(dy, x_shape)
+
+    def output_shape(self, shape):
+        return shape[2:]
+
+
+class Flatten(Layer):
+    """(N,H,W,C) -> (N, H*W*C): channels stay the fastest."""
+
+    def forward(self, x, train=False, keep=None):
+        self.remember(train if keep is None else keep, x.shape)
+        return x.reshape(len(x), -1)
+
+    def backward(self, dy):
+        (x_shape,) = self.recall()
+        return dy.reshape(x_shape)
+
+    def output_shape(self, shape):
+        return (int(np.prod(shape)),)
+
+
+class Dropout(Layer):
+    """Zeroes each value with probability p in training and scales the rest by 1/(1-p); does nothing otherwise.
+
+    The mask is drawn from `rng`, which the training loop replaces at every step: step t's mask is the same in every
+    run."""
+
+    def __init__(self, p=0.5):
+        super().__init__()
+        self.p, self.rng = p, np.random.default_rng(0)
+
+    def forward(self, x, train=False, keep=None):
+        mask = None
+        if train and self.p > 0:
+            mask = (self.rng.random(x.shape, np.float32) >= self.p).astype(np.float32) / np.float32(1 - self.p)
+        self.remember(train if keep is None else keep, mask)
+        return x.copy() if mask is None else ops.dropout_forward(x, mask)
+
+    def backward(self, dy):
+        (mask,) = self.recall()
+        return dy if mask is None else ops.dropout_backward(dy, mask)
+
+
+class Dense(Layer):
+    """Fully connected, (N,D_in) -> (N,D_out). `zero` starts the weights at 0: right for the last layer, whose loss then
+    starts at ln(classes)."""
+
+    def __init__(self, d_in: int, d_out: int, rng, zero=False):
+        super().__init__()
+        self.weight = Param(np.zeros((d_in, d_out))) if zero else he_normal(rng, (d_in, d_out))
+        self.bias = Param(np.zeros(d_out))
+
+    def forward(self, x, train=False, keep=None):
+        self.remember(train if keep is None else keep, x)
+        return ops.dense_forward(x, self.weight.value, self.bias.value)
+
+    def backward(self, dy):
+        (x,) = self.recall()
+        dx, self.weight.grad[...], self.bias.grad[...] = ops.dense_backward(dy, x, self.weight.value)
+        return dx
+
+    def params(self):
+        return {"weight": self.weight, "bias": self.bias}
+
+    def output_shape(self, shape):
+        return self.weight.value.shape[1:]
+
+    def macs(self, shape):
+        return self.weight.value.size
+
+
+class Sequential(Layer):
+    """Layers one after the other, by name; backward runs them in reverse, each handing its dx down as the next one's
+    dy."""
+
+    def __init__(self, layers: dict[str, Layer]):
+        super().__init__()
+        self.layers = dict(layers)
+
+    def forward(self, x, train=False, keep=None):
+        for layer in self.layers.values():
+            x = layer.forward(x, train, keep)
+        return x
+
+    def backward(self, dy):
+        for layer in reversed(self.layers.values()):
+            dy = layer.backward(dy)
+        return dy
+
+    def children(self):
+        return self.layers
+
+    def output_shape(self, shape):
+        for layer in self.layers.values():
+            shape = layer.output_shape(shape)
+        return shape
+
+
+class ConvBlock(Sequential):
+    """Convolution, batch normalisation and ReLU, then max-pooling and dropout where asked for: a VGG's brick.
+
+    order "conv-bn-relu" (no convolution bias: the norm's beta does that work) or "conv-relu-bn"."""
+
+    def __init__(self, c_in: int, c_out: int, rng, kernel=3, pool=False, dropout=0.0, order="conv-bn-relu"):
+        conv = {"conv": Conv2d(c_in, c_out, kernel, rng, bias=order == "conv-relu-bn")}
+        bn, relu = {"bn": BatchNorm2d(c_out)}, {"relu": ReLU()}
+        layers = conv | bn | relu if order == "conv-bn-relu" else conv | relu | bn
+        if pool:
+            layers["pool"] = MaxPool2d(2)
+        if dropout:
+            layers["dropout"] = Dropout(dropout)
+        super().__init__(layers)
+
+
+class ConvStack(Sequential):
+    """A run of ConvBlocks with plain arrays at both ends.
+
+    The blocks run one by one, every op through the switchboard. A faster way through the whole run may replace that
+    inside forward and backward without anyone outside noticing: nothing else may look at what passes between the
+    blocks."""
+
+    @property
+    def path(self) -> str:
+        """How the run is computed, for `print(model)`."""
+        return "block by block"

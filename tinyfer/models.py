@@ -1,0 +1,283 @@
+"""The models by name; each function reads like the diagram of its network.
+
+    model = models.vgg(rng)                    # or models.build("vgg", rng, width=0.5)
+    print(model)                               # layer, output shape, parameters, million multiply-accumulates, path
+    model = models.load("runs/mine/best.npz")  # or the name of a model that is shipped
+
+vgg    four stages of two ConvBlocks, 64/128/256/512 channels (Khaireddin & Chen 2021, arXiv:2105.03588)
+cnn4   four convolutions, 64 (3x3), 128 (5x5), 512 and 512 (3x3), then dense 256 and 512, a classic of FER notebooks
+dnn5   five layers, three convolutions and two dense ones
+lite   the vgg's plan at half the width with an average-pooling head: 1.2 M parameters, for laptops
+micro  the same four stages on 24x24 pictures with 8 to 64 channels, for slow kernels and quick tests"""
+
+from __future__ import annotations
+
+import pathlib
+
+import numpy as np
+
+from tinyfer import checkpoint
+from tinyfer.data.preprocess import Preprocess
+from tinyfer.data.types import LABELS
+from tinyfer.errors import UserError
+from tinyfer.layers import (
+    BatchNorm2d,
+    Conv2d,
+    ConvBlock,
+    ConvStack,
+    Dense,
+    Dropout,
+    Flatten,
+    GlobalAvgPool,
+    Layer,
+    MaxPool2d,
+    Param,
+    ReLU,
+    Sequential,
+)
+
+WEIGHTS = pathlib.Path(__file__).parent / "weights"
+CLASSES = len(LABELS)
+
+
+class Params(list):
+    """A model's parameters: a list of Param whose values and gradients are views into two flat arrays.
+
+    value, grad (P,) float32; the first `decayed` numbers belong to parameters that weight decay is for."""
+
+    def __init__(self, params: list[Param]):
+        super().__init__(sorted(params, key=lambda p: not p.decays))  # a stable sort: order of the layers otherwise
+        self.decayed = sum(p.value.size for p in self if p.decays)
+        self.value = np.concatenate([p.value.ravel() for p in self])
+        self.grad = np.zeros_like(self.value)
+        start = 0
+        for p in self:
+            shape, stop = p.value.shape, start + p.value.size
+            p.value, p.grad = self.value[start:stop].reshape(shape), self.grad[start:stop].reshape(shape)
+            start = stop
+
+
+class Model(Sequential):
+    """A network with what belongs to it: its name and options, its flat parameters, label names and preprocessing.
+
+    forward takes (N,h,w,1) float32 from `model.preprocess(pictures)` and answers logits (N,7)."""
+
+    def __init__(self, name: str, options: dict, layers: dict[str, Layer]):
+        super().__init__(layers)
+        self.name, self.options = name, options
+        self.labels, self.meta = LABELS, {}
+        self.preprocess = Preprocess(size=options["size"])
+        for path, leaf in self.leaves():
+            leaf.name = path
+            for key, param in leaf.params().items():
+                param.name = f"{path}.{key}"
+        self.params = Params([p for _, leaf in self.leaves() for p in leaf.params().values()])
+
+    @property
+    def rng(self) -> np.random.Generator:
+        """Where dropout draws its masks from; the training loop sets it before every step."""
+        return next((leaf.rng for _, leaf in self.leaves() if isinstance(leaf, Dropout)), np.random.default_rng(0))
+
+    @rng.setter
+    def rng(self, rng: np.random.Generator) -> None:
+        for _, leaf in self.leaves():
+            if isinstance(leaf, Dropout):
+                leaf.rng = rng
+
+    def buffers(self) -> dict[str, np.ndarray]:
+        """Running statistics by dotted path: the live arrays, not copies."""
+        return {f"{path}.{key}": array for path, leaf in self.leaves() for key, array in leaf.buffers().items()}
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Every parameter and running statistic by dotted path (copies)."""
+        return {p.name: p.value.copy() for p in self.params} | {k: a.copy() for k, a in self.buffers().items()}
+
+    def load_state(self, state: dict[str, np.ndarray]) -> None:
+        """The inverse of state(); a missing, surplus or misshapen array is a UserError and changes nothing."""
+        own = {p.name: p.value for p in self.params} | self.buffers()
+        wrong = sorted(own.keys() ^ state.keys())
+        wrong = wrong or [key for key in own if own[key].shape != state[key].shape]
+        if wrong:
+            raise UserError(f"these weights do not belong to {self.name}({_call(self.options)}): {wrong[0]} differs, "
+                            f"and {len(wrong) - 1} more; build the model with the options that it was trained with.")
+        for key, array in own.items():
+            array[...] = state[key]
+
+    def __str__(self) -> str:
+        rows = [("layer", "output", "parameters", "MMAC", "path")]
+        shape, total = self.preprocess.shape, 0
+        for name, layer in self.children().items():
+            steps = layer.children() if isinstance(layer, ConvStack) else {name: layer}
+            for path, step in steps.items():
+                inner = shape
+                cost = 0
+                for _, leaf in step.leaves():
+                    cost, inner = cost + leaf.macs(inner), leaf.output_shape(inner)
+                shape, total = inner, total + cost
+                kinds = " ".join(type(leaf).__name__ for _, leaf in step.leaves())
+                size = sum(p.value.size for _, leaf in step.leaves() for p in leaf.params().values())
+                way = layer.path if isinstance(layer, ConvStack) else "layer by layer"
+                rows.append((f"{path}: {kinds}", "x".join(map(str, shape)), f"{size:,}", f"{cost / 1e6:.1f}", way))
+        rows.append((f"{self.name}", "", f"{self.params.value.size:,}", f"{total / 1e6:.1f}", ""))
+        widths = [max(len(row[i]) for row in rows) for i in range(5)]
+        lines = [f"{a:<{widths[0]}}  {b:>{widths[1]}}  {c:>{widths[2]}}  {d:>{widths[3]}}  {e}".rstrip()
+                 for a, b, c, d, e in rows]
+        return "\n".join([lines[0], "-" * len(max(lines, key=len)), *lines[1:]])
+
+
+def _call(options: dict) -> str:
+    return ", ".join(f"{key}={value!r}" for key, value in options.items())
+
+
+def _channels(base: int, width: float) -> int:
+    """base * width, rounded to whole vectors of 8 channels."""
+    return max(8, round(base * width / 8) * 8)
+
+
+def _stages(widths, rng, size: int, order="conv-bn-relu", stage_dropout=0.0) -> tuple[ConvStack, tuple[int, ...]]:
+    """Two ConvBlocks a stage, max-pooling (and dropout) after the second; also the shape of what comes out."""
+    blocks, c_in = {}, 1
+    for stage, c_out in enumerate(widths, 1):
+        blocks[f"stage{stage}.block0"] = ConvBlock(c_in, c_out, rng, order=order)
+        blocks[f"stage{stage}.block1"] = ConvBlock(c_out, c_out, rng, pool=True, dropout=stage_dropout, order=order)
+        c_in = c_out
+    stack = ConvStack(blocks)
+    return stack, _checked_shape(stack, size)
+
+
+def _checked_shape(stack: Sequential, size: int) -> tuple[int, ...]:
+    shape = stack.output_shape((size, size, 1))
+    if min(shape) < 1:
+        raise UserError(f"the picture size is {size}, but the poolings leave no pixel of it; choose 16 or more.")
+    return shape
+
+
+def _average_head(channels: int, rng, dropout: float) -> Sequential:
+    classes = Dense(channels, CLASSES, rng, zero=True)
+    return Sequential({"pool": GlobalAvgPool(), "dropout": Dropout(dropout), "classes": classes})
+
+
+def _dense_head(features: int, hidden: tuple[int, ...], rng, dropout: float) -> Sequential:
+    layers: dict[str, Layer] = {"flatten": Flatten()}
+    for i, width in enumerate(hidden):
+        layers |= {f"dense{i}": Dense(features, width, rng), f"relu{i}": ReLU(), f"dropout{i}": Dropout(dropout)}
+        features = width
+    return Sequential(layers | {"classes": Dense(features, CLASSES, rng, zero=True)})
+
+
+def vgg(rng=None, *, size=48, width=1.0, head="compact", dropout=0.5, stage_dropout=0.0, order="conv-bn-relu") -> Model:
+    """Four stages of two 3x3 ConvBlocks, 64/128/256/512 channels times `width`, max-pooling after each stage.
+
+    head "compact": flatten-512-512-7 (the default); "fc3": the three fully connected layers 4096-4096-7 as published;
+    "average": global average pooling and one dense layer. order "conv-bn-relu" (the authors' code) or "conv-relu-bn"
+    (their text)."""
+    rng = rng or np.random.default_rng(0)
+    options = dict(size=size, width=width, head=head, dropout=dropout, stage_dropout=stage_dropout, order=order)
+    if head not in ("compact", "fc3", "average") or order not in ("conv-bn-relu", "conv-relu-bn"):
+        raise UserError(f"vgg(head={head!r}, order={order!r}): head is compact, fc3 or average; "
+                        f"order is conv-bn-relu or conv-relu-bn.")
+    stack, shape = _stages([_channels(c, width) for c in (64, 128, 256, 512)], rng, size, order, stage_dropout)
+    if head == "average":
+        return Model("vgg", options, {"": stack, "head": _average_head(shape[2], rng, dropout)})
+    hidden = (512, 512) if head == "compact" else (4096, 4096)
+    return Model("vgg", options, {"": stack, "head": _dense_head(int(np.prod(shape)), hidden, rng, dropout)})
+
+
+def lite(rng=None, *, size=48, width=1.0, dropout=0.2, stage_dropout=0.0) -> Model:
+    """32-32 | 64-64 | 128-128 | 256-256, global average pooling, dense 7: 1.2 M parameters."""
+    rng = rng or np.random.default_rng(0)
+    stack, shape = _stages([_channels(c, width) for c in (32, 64, 128, 256)], rng, size, stage_dropout=stage_dropout)
+    options = dict(size=size, width=width, dropout=dropout, stage_dropout=stage_dropout)
+    return Model("lite", options, {"": stack, "head": _average_head(shape[2], rng, dropout)})
+
+
+def micro(rng=None, *, size=24, dropout=0.0) -> Model:
+    """8-8 | 16-16 | 32-32 | 64-64 on 24x24 pictures, global average pooling, dense 7."""
+    rng = rng or np.random.default_rng(0)
+    stack, shape = _stages((8, 16, 32, 64), rng, size)
+    return Model("micro", dict(size=size, dropout=dropout), {"": stack, "head": _average_head(shape[2], rng, dropout)})
+
+
+def cnn4(rng=None, *, size=48, dropout=0.25) -> Model:
+    """64 (3x3), 128 (5x5), 512 (3x3), 512 (3x3), each conv-BN-ReLU-pool-dropout; dense 256 and 512 with BN; 4.5 M
+    parameters."""
+    rng = rng or np.random.default_rng(0)
+    plan = ((1, 64, 3), (64, 128, 5), (128, 512, 3), (512, 512, 3))
+    stack = ConvStack({f"block{i}": ConvBlock(c_in, c_out, rng, kernel, pool=True, dropout=dropout)
+                       for i, (c_in, c_out, kernel) in enumerate(plan)})
+    features = int(np.prod(_checked_shape(stack, size)))
+    head: dict[str, Layer] = {"flatten": Flatten()}
+    for i, width in enumerate((256, 512)):
+        head |= {f"dense{i}": Dense(features, width, rng), f"bn{i}": BatchNorm2d(width), f"relu{i}": ReLU(),
+                 f"dropout{i}": Dropout(dropout)}
+        features = width
+    head["classes"] = Dense(features, CLASSES, rng, zero=True)
+    return Model("cnn4", dict(size=size, dropout=dropout), {"": stack, "head": Sequential(head)})
+
+
+def dnn5(rng=None, *, size=48, dropout=0.25) -> Model:
+    """Five layers: 3x3 convolutions of 32, 64 and 128 channels, each ReLU and max-pooled, then dense 128 and 7.
+
+    Its source names only "a five-layer network with a weighted loss": three convolutions and two dense layers is our
+    reading."""
+    rng = rng or np.random.default_rng(0)
+    layers: dict[str, Layer] = {}
+    c_in = 1
+    for i, c_out in enumerate((32, 64, 128)):
+        layers |= {f"conv{i}": Conv2d(c_in, c_out, 3, rng), f"relu{i}": ReLU(), f"pool{i}": MaxPool2d(2)}
+        c_in = c_out
+    features = int(np.prod(_checked_shape(Sequential(layers), size)))
+    layers["head"] = _dense_head(features, (128,), rng, dropout)
+    return Model("dnn5", dict(size=size, dropout=dropout), layers)
+
+
+_ZOO = {"vgg": vgg, "cnn4": cnn4, "dnn5": dnn5, "lite": lite, "micro": micro}
+NAMES = tuple(_ZOO)
+
+
+def build(name: str, rng: np.random.Generator | None = None, **options) -> Model:
+    """A fresh model by name, with the options of the function of that name."""
+    if name not in _ZOO:
+        raise UserError(f"there is no model {name!r}; the models are {', '.join(NAMES)}.")
+    try:
+        return _ZOO[name](rng, **options)
+    except TypeError as error:
+        raise UserError(f"model {name}({_call(options)}): {error}; see help(tinyfer.models.{name}).") from None
+
+
+# --------------------------------------------------------------------------------------------------------------- files
+
+
+def shipped() -> tuple[str, ...]:
+    """Names of the models that come with the package."""
+    return tuple(sorted(path.stem for path in WEIGHTS.glob("*.npz")))
+
+
+def save(model: Model, path, half: bool = False) -> None:
+    """Write the model alone, weights and what belongs to them, atomically; half: matrices as float16, for shipping."""
+    arrays = {key: a.astype(np.float16) if half and a.ndim > 1 else a for key, a in model.state().items()}
+    checkpoint.save(path, arrays, checkpoint.model_meta(model))
+
+
+def load(path) -> Model:
+    """A model by the path of its file or by the name of one that is shipped; float32 again, whatever the file holds."""
+    if str(path) in shipped():
+        path = WEIGHTS / f"{path}.npz"
+    elif not pathlib.Path(path).exists():
+        raise UserError(f"model {str(path)!r}: there is no such file, and the shipped models are "
+                        f"{', '.join(shipped()) or 'none yet'}; train one with `python -m tinyfer.train`.")
+    arrays, description = checkpoint.read(path, checkpoint.MODEL)
+    try:
+        model = build(description["name"], **description["options"])
+        model.labels, model.meta = tuple(description["labels"]), dict(description["meta"])
+        model.preprocess = Preprocess.from_dict(description["preprocess"])
+    except (KeyError, TypeError, ValueError) as error:
+        if isinstance(error, UserError):
+            raise UserError(f"{path}: {error}") from None
+        raise UserError(f"{path}: its description lacks or garbles {error}; was it written by another version?"
+                        ) from None
+    try:
+        model.load_state({key: a.astype(np.float32) for key, a in arrays.items()})
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
+    return model
