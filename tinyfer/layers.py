@@ -87,7 +87,7 @@ class Layer:
     def recall(self) -> tuple:
         """What forward kept; a clear error when it kept nothing."""
         if self._kept is None:
-            raise RuntimeError(f"{self.name}.backward: nothing was kept; call forward(x, train=True) or keep=True first")
+            raise RuntimeError(f"{self.name}.backward: nothing was kept; call forward with train or keep first")
         return self._kept
 
 
