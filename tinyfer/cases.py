@@ -71,6 +71,10 @@ class Case:
     def __repr__(self) -> str:
         return f"{self.op}: " + " ".join(f"{name}={value}" for name, value in self.said.items())
 
+    def told(self) -> str:
+        """The sizes alone, as a student reads them: "N=1 H=4 W=4 C=1"."""
+        return " ".join(f"{name}={value}" for name, value in self.said.items() if name not in ("sizes", "layout", "axes"))
+
     def copies(self) -> list:
         """Fresh copies of the arguments, C-contiguous, for a function that is called without `ops`."""
         return [np.array(a, order="C") if isinstance(a, np.ndarray) else a for a in self.args]
@@ -305,7 +309,7 @@ def make(op: str, choose: Callable[[str, int, int], int], dtype=np.float64) -> C
 
 
 def strategy(op: str, dtype=np.float64):
-    """Cases of `op` as a hypothesis strategy: a failing one is shrunk towards few pictures, small maps, few channels."""
+    """Cases of `op` as a hypothesis strategy: a failing one is shrunk to few pictures, small maps, few channels."""
     from hypothesis import strategies  # here, because only tests and the gradient checker need it
 
     @strategies.composite
@@ -333,13 +337,13 @@ _SMALL = (
 )  # fmt: skip
 
 
-def small(op: str, dtype=np.float32) -> list[Case]:
-    """A few cases of `op`, from the simplest up, always the same: the first look at a student's kernel."""
+def small(op: str, dtype=np.float32, seed: int = 0) -> list[Case]:
+    """A few cases of `op`, from the simplest up: the first look at a student's kernel. Another seed, other numbers."""
 
     def chooser(given):
         return lambda name, low, high: min(high, max(low, given.get(name, 1 if name == "sizes" else 0)))
 
-    return [make(op, chooser(given), dtype) for given in _SMALL]
+    return [make(op, chooser(given | {"seed": given["seed"] + seed}), dtype) for given in _SMALL]
 
 
 def sized(op: str, n: int, side: int, channels: int, dtype=np.float32, seed: int = 0) -> Case:
@@ -363,6 +367,11 @@ def work(op: str, args) -> int:
         return len(by_name["x"]) * by_name["w"].size * (2 if op.endswith("backward") else 1)
     shape = by_name.get("x_shape")
     return int(np.prod(shape)) if shape else max(a.size for a in args if isinstance(a, np.ndarray))
+
+
+def arguments(op: str) -> tuple[str, ...]:
+    """The names of the op's arguments, in order."""
+    return _ARGUMENTS[op]
 
 
 _ARGUMENTS = {op: tuple(inspect.signature(getattr(reference, op)).parameters) for op in NAMES}

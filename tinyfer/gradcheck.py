@@ -129,8 +129,8 @@ def _winners(index, size, stride):
     return lambda x: x[n, p * stride + index // size, q * stride + index % size, c]
 
 
-# For every op that is a gradient: its arguments (without dy) -> the inputs to differentiate by, and the function of
-# them. The function is the reference's, so that a wrong forward kernel is blamed in its own line and not in its gradient's.
+# For every op that is a gradient: its arguments (without dy) -> the inputs to differentiate by, and a function of them.
+# That is the reference's, so that a wrong forward kernel is blamed in its own line and not in its gradient's.
 _DIFFERENTIATED = {
     "conv2d_backward": lambda x, w, stride, pad: (
         (x, w, _some(w.shape[3])), lambda x, w, b: reference.conv2d_forward(x, w, b, stride, pad)),
@@ -192,20 +192,29 @@ def _verify_gradient(op, case) -> float:
     _, *rest = case.copies()
     inputs, forward = _DIFFERENTIATED[op](*rest)
     rng = generator(case.said["seed"], "upstream")
-    backward = lambda dy, *_: getattr(ops, op)(dy, *rest)  # noqa: E731
-    names = cases.OUTPUTS[op]
-    error = check_vjp(forward, backward, *inputs, rng=rng, names=names)
-    for i in range(len(inputs) if op not in _NOT_LINEAR else 0):
-        before, after = inputs[:i], inputs[i + 1 :]
-        origin = forward(*before, np.zeros_like(inputs[i]), *after)
-        dy = rng.standard_normal(origin.shape)
-        gradients = cases.outputs(op, getattr(ops, op), (dy, *rest))
-        up, down = dy * (forward(*inputs) - origin), gradients[i] * inputs[i]
-        gap = float(abs(up.sum() - down.sum()) / max(np.abs(up).sum(), np.abs(down).sum(), 1e-300))
-        if not gap <= ADJOINT_RTOL:
-            sums = f"<dy, Ax> = {up.sum():.12g}, <{names[i]}, x> = {down.sum():.12g}"
-            raise GradientError(f"{names[i]} is not the adjoint: {sums}")
+
+    def backward(dy, *_):
+        return getattr(ops, op)(dy, *rest)
+
+    error = check_vjp(forward, backward, *inputs, rng=rng, names=cases.OUTPUTS[op])
+    for i in range(0 if op in _NOT_LINEAR else len(inputs)):
+        _verify_adjoint(op, forward, backward, inputs, i, rng)
     return error
+
+
+def _verify_adjoint(op, forward, backward, inputs, i, rng) -> None:
+    """Hold gradient number i of a function that is linear or affine in input i to that function: <dy, Ax> = <dx, x>."""
+
+    def along(v):
+        return forward(*inputs[:i], v, *inputs[i + 1 :])
+
+    origin = along(np.zeros_like(inputs[i]))
+    dy = rng.standard_normal(origin.shape)
+    gradient = cases.outputs(op, backward, (dy,))[i]
+    gap = adjoint_gap(lambda v: along(v) - origin, lambda _: gradient, inputs[i], dy)
+    if not gap <= ADJOINT_RTOL:
+        name = cases.OUTPUTS[op][i]
+        raise GradientError(f"{name} is not the adjoint: <dy, A x> and <{name}, x> differ by {gap:.1e} of their size")
 
 
 # ------------------------------------------------------------------------------------------------- one op on many cases

@@ -331,7 +331,7 @@ def _adam_update(w, g, m, v, t, lr, b1, b2, eps, decay):
             yield name, sentence, value
     blended = cases.outputs("adam_update", reference.adam_update, (w, g + decay * w, m, v, t, lr, b1, b2, eps, 0.0))
     for name, value in zip(("w", "m", "v"), blended, strict=True):
-        yield name, "the weight decay is added to the gradient: it is decoupled here (AdamW), w -= lr * decay * w", value
+        yield name, "the weight decay is added to the gradient: here it is decoupled (AdamW), w -= lr decay w", value
 
 
 _MAKERS = {
