@@ -32,7 +32,7 @@ def written(folder, arrays=ARRAYS, meta=META, kind=checkpoint.RUN):
 
 def npz(path, compression=zipfile.ZIP_STORED, **entries):
     """An npz by hand: entries are arrays, or the bytes of a member; `meta` is the JSON of a header of ours."""
-    meta = entries.pop("meta", {"format": checkpoint.MODEL, "version": 1})
+    meta = entries.pop("meta", {"kind": checkpoint.MODEL, "version": 1})
     with zipfile.ZipFile(path, "w", compression) as archive:
         for name, value in {"meta": np.array(json.dumps(meta)), **entries}.items():
             if not isinstance(value, bytes):
@@ -50,7 +50,7 @@ def npy(header: str, rest=b"") -> bytes:
 
 def test_what_is_written_is_read(tmp_path):
     arrays, meta = checkpoint.read(written(tmp_path))
-    assert {**META, "format": "tinyfer-run", "version": 1, "sha256": meta["sha256"]} == meta
+    assert {**META, "kind": "tinyfer-run", "version": 1, "sha256": meta["sha256"]} == meta
     assert list(arrays) == list(ARRAYS)
     for name, value in ARRAYS.items():
         assert arrays[name].dtype == value.dtype and arrays[name].flags.writeable
@@ -110,7 +110,7 @@ def test_hostile_files_are_refused_and_nothing_in_them_runs(tmp_path, monkeypatc
     monkeypatch.chdir(tmp_path)
     shape = "{'descr': '<f4', 'fortran_order': False, 'shape': (%s,)}"
     as_object = npy("{'descr': '|O', 'fortran_order': False, 'shape': (1,)}", pickle.dumps(np.array([Loud()])))
-    ours = {"format": checkpoint.MODEL, "version": 1}
+    ours = {"kind": checkpoint.MODEL, "version": 1}
     zeros = np.zeros(1 << 16, np.float32)
     for message, entries in {
         "holds Python objects": {"w": as_object},
@@ -124,8 +124,8 @@ def test_hostile_files_are_refused_and_nothing_in_them_runs(tmp_path, monkeypatc
         "not match its checksum": {"w": zeros},
         "version 2": {"meta": {**ours, "version": 2}},
         "holds NaN": {"meta": {**ours, "x": float("nan")}},
-        "names no format": {"meta": {"format": "other"}},
-        "names no format ": {"meta": [1]},
+        "names no kind": {"meta": {"kind": "other"}},
+        "names no kind ": {"meta": [1]},
         "damaged or cut": {"meta": npy("{'descr': '<U9', 'fortran_order': False, 'shape': ()}", b"[\0\0\0" * 9)},
         "is no text": {"meta": npy("{'descr': '|O', 'fortran_order': False, 'shape': ()}").replace(b"O", b"V")},
     }.items():

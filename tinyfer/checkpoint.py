@@ -2,7 +2,7 @@
 
 A checkpoint is an npz file (a zip of plain arrays, uncompressed) with one more entry, `meta`: JSON text that says what
 the file is. Every file has
-    {"format": "tinyfer-model", "version": 1, "sha256": "..."}            the hash is over all of its contents
+    {"kind": "tinyfer-model", "version": 1, "sha256": "..."}            the hash is over all of its contents
 and a model adds
     {"name": "lite", "options": {...}, "labels": [...], "preprocess": {...}, "meta": {...}}
 
@@ -48,7 +48,7 @@ def save(path, arrays: dict[str, np.ndarray], meta: dict, kind: str = MODEL) -> 
     for name, value in arrays.items():
         if not _NAME.fullmatch(name) or name == "meta" or value.dtype.str[1:] not in _DTYPES:
             raise ValueError(f"checkpoint: array {name!r} of dtype {value.dtype} cannot be stored")
-    header = {**meta, "format": kind, "version": VERSION}
+    header = {**meta, "kind": kind, "version": VERSION}
     text = _json({**header, "sha256": _digest(arrays, header)})
     write_atomically(path, lambda file: _write_npz(file, {"meta": np.array(text), **arrays}))
 
@@ -128,9 +128,9 @@ def read(path, kind: str | None = None) -> tuple[dict[str, np.ndarray], dict]:
     except Exception as error:  # what the parsers of zip, npy and JSON raise on rubbish cannot be listed
         raise UserError(f"cannot use {path} as a checkpoint: it is damaged or cut off; copy it again, or train "
                         f"anew.") from error
-    if kind is not None and meta["format"] != kind:
-        hint = "name the model beside it, best.npz" if meta["format"] == RUN else "name a run's last.npz"
-        raise UserError(f"{path} holds {_KINDS[meta['format']]}, expected {_KINDS[kind]}: {hint}.")
+    if kind is not None and meta["kind"] != kind:
+        hint = "name the model beside it, best.npz" if meta["kind"] == RUN else "name a run's last.npz"
+        raise UserError(f"{path} holds {_KINDS[meta['kind']]}, expected {_KINDS[kind]}: {hint}.")
     return arrays, meta
 
 
@@ -204,8 +204,8 @@ def _meta(entry: bytes | None) -> dict:
     if dtype.kind != "U" or shape != () or len(rest) > _MAX_META:
         raise _Refused("it is an npz file, but not one that tinyfer wrote (its 'meta' is no text)")
     meta = json.loads(str(np.frombuffer(rest, dtype)[0]), parse_constant=_no_constant)
-    if not isinstance(meta, dict) or meta.get("format") not in _KINDS:
-        raise _Refused("it is an npz file, but not one that tinyfer wrote (its 'meta' names no format of ours)")
+    if not isinstance(meta, dict) or meta.get("kind") not in _KINDS:
+        raise _Refused("it is an npz file, but not one that tinyfer wrote (its 'meta' names no kind of ours)")
     if meta.get("version") != VERSION:
         raise _Refused(f"it has version {str(meta.get('version'))[:20]} of the format and this tinyfer reads version "
                        f"{VERSION}: update tinyfer")
@@ -214,17 +214,3 @@ def _meta(entry: bytes | None) -> dict:
 
 def _no_constant(name: str):
     raise _Refused(f"its 'meta' holds {name}, which is no number")
-
-
-# --------------------------------------------------------------------------------------------------------------- models
-
-
-def save_model(path, model) -> None:
-    """Write a model (anything with state, name, options, labels, preprocess and meta) as a file to use it from."""
-    save(path, model.state(), model_meta(model), MODEL)
-
-
-def model_meta(model) -> dict:
-    """What a model's file says beside the weights: enough to build it again and to feed it as it was trained."""
-    return {"name": model.name, "options": model.options, "labels": list(model.labels),
-            "preprocess": model.preprocess.to_dict(), "meta": model.meta}
