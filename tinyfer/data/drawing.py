@@ -15,7 +15,7 @@ import numpy as np
 from tinyfer.kernels.compile import kernel
 
 FILL, STROKE, GLOW = 0, 1, 2
-FREE, MAKE_MASK, INSIDE = 0, 1, 2   # clip modes: none; remember this fill's outline; paint only inside the remembered one
+FREE, MAKE_MASK, INSIDE = 0, 1, 2   # clip modes: none; remember this fill's inside; only inside what is remembered
 VALUE, OPACITY, MULTIPLY, SOFT, RIM, RIM_WIDTH, SLOPE_X, SLOPE_Y = range(8)   # the columns of a style
 ZERO, HALF, ONE, TWO, THREE = (np.float32(v) for v in (0, 0.5, 1, 2, 3))   # single precision throughout the pixels
 TINY, FAR = np.float32(1e-9), np.float32(1e12)
@@ -77,7 +77,7 @@ class Drawing:
              clip=FREE, smooth=True):
         """The inside of the closed curve through points (N,K,2).
 
-        rim: how much darker the edge is than the inside, fading over rim_width; slope: tone gradient per unit in x, y."""
+        rim: how much darker the edge is than the inside, fading over rim_width; slope: tone gained per unit of x, y."""
         if smooth:
             points = spline(points.astype(np.float32), True, self.pieces(points.shape[1]))
         value, multiply = (tone, 0.0) if shade is None else (shade, 1.0)
@@ -86,7 +86,8 @@ class Drawing:
     def stroke(self, points, width, *, tone=None, shade=None, opacity=1.0, soft=0.0, clip=FREE, closed=False):
         """A line along points (N,K,2); width: half widths, a number or (N,K) (tapering)."""
         width = np.broadcast_to(np.asarray(width, np.float64), points.shape[:2])
-        both = spline(np.concatenate([points, width[:, :, None]], 2).astype(np.float32), closed, self.pieces(points.shape[1]))
+        both = np.concatenate([points, width[:, :, None]], 2).astype(np.float32)
+        both = spline(both, closed, self.pieces(points.shape[1]))
         if closed:
             both = np.concatenate([both, both[:, :1]], 1)
         value, multiply = (tone, 0.0) if shade is None else (shade, 1.0)
@@ -122,9 +123,10 @@ def bounds(points, kind, reach, height, width):
             w = points[i, 2] + reach
             left, right = min(left, points[i, 0] - w), max(right, points[i, 0] + w)
             top, bottom = min(top, points[i, 1] - w), max(bottom, points[i, 1] + w)
-    left, right = min(max(left, np.float32(-1)), np.float32(width)), min(max(right, np.float32(-1)), np.float32(width))
-    top, bottom = min(max(top, np.float32(-1)), np.float32(height)), min(max(bottom, np.float32(-1)), np.float32(height))
-    return max(int(top), 0), min(int(bottom) + 1, height), max(int(left), 0), min(int(right) + 1, width)
+    last_x, last_y = np.float32(width), np.float32(height)   # first into the picture, then to integers
+    left, right = min(max(left, ZERO), last_x), min(max(right, -ONE), last_x)
+    top, bottom = min(max(top, ZERO), last_y), min(max(bottom, -ONE), last_y)
+    return int(top), min(int(bottom) + 1, height), int(left), min(int(right) + 1, width)
 
 
 @kernel(error_model="numpy")
@@ -157,8 +159,9 @@ def fill_row(points, xs, y, reach, distance, inside):
 
 @kernel(error_model="numpy")
 def stroke_row(points, xs, y, reach, distance, half_width):
-    """Distance of the pixels (xs, y) to the edge of a line whose half width varies (points[:, 2]), and that width there;
-    pieces of the line farther off than `reach` are left out."""
+    """Distance of the pixels (xs, y) to the edge of a line of half widths points[:, 2], and the half width there.
+
+    Pieces of the line farther off than `reach` are left out."""
     distance[:] = FAR
     half_width[:] = ZERO
     for k in range(len(points) - 1):

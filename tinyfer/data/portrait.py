@@ -2,84 +2,18 @@
 
 Face units: the origin lies between the eyes, x runs to the picture's right, y down; the crown is at y = -1, the chin at
 y = 1, the cheekbones at x = -0.75 and 0.75. A turn of the head moves each point by its depth on an ellipsoid, so noses
-move more than ears. All parameters are arrays (N,) in a dict; toyfaces.py says what each means and draws them at random.
-
-The expressions are sums of facial actions after Ekman and Friesen's action units (FACS, 1978), which move brows, lids,
-nose, cheeks and mouth; EXPRESSIONS holds one or more ways of showing each.
+move more than ears. All parameters are arrays (N,) in a dict; toyfaces.py says what each means and draws them at
+random. What an expression does and how hair lies is in the tables of looks.py.
 """
 
 import numpy as np
 
 from .drawing import FREE, INSIDE, MAKE_MASK, Drawing, spline, stack
-
-# What each action does at strength 1 (its action unit): brow_inner, brow_outer raise (1, 2), knit draws together (4),
-# eye_open raises the upper lid (5), lower_lid tightens (7), lid_droop lowers the outer lid, cheek raises (6), nose
-# wrinkles (9), upper_lip raises (10), corner pulls the mouth's corners up (12; negative: down, 15), stretch widens
-# (20; negative: rounds, 18), jaw opens (26), press thins the lips (24), square keeps the opening's ends tall, teeth show,
-# pout pushes the lower lip out (17).
-ACTIONS = ("brow_inner", "brow_outer", "brow_arch", "knit", "eye_open", "lower_lid", "lid_droop", "cheek", "nose",
-           "upper_lip", "corner", "stretch", "jaw", "press", "square", "teeth", "pout")
-
-EXPRESSIONS = {
-    "angry": (dict(brow_inner=-1.0, brow_outer=0.1, knit=1.0, eye_open=-0.1, lower_lid=0.6, press=1.0, corner=-0.4),
-              dict(brow_inner=-1.0, brow_outer=0.1, knit=1.0, eye_open=0.1, lower_lid=0.5, jaw=0.42, square=1.0,
-                   teeth=1.0, corner=-0.25, upper_lip=0.15, stretch=0.1)),
-    "disgust": (dict(brow_inner=-0.6, brow_outer=-0.45, knit=0.4, eye_open=-0.45, lower_lid=0.8, cheek=0.5, nose=1.0,
-                     upper_lip=1.0, corner=-0.6, pout=0.6, jaw=0.05),
-                dict(brow_inner=-0.6, brow_outer=-0.45, knit=0.4, eye_open=-0.45, lower_lid=0.8, cheek=0.5, nose=1.0,
-                     upper_lip=1.1, corner=-0.55, jaw=0.2, teeth=0.9, square=0.3)),
-    "fear": (dict(brow_inner=0.95, brow_outer=0.35, knit=0.7, eye_open=0.8, lower_lid=0.3, stretch=0.8, jaw=0.42,
-                  square=0.8, corner=-0.35, teeth=0.7),
-             dict(brow_inner=0.95, brow_outer=0.35, knit=0.7, eye_open=0.8, lower_lid=0.3, stretch=0.9, jaw=0.22,
-                  square=1.0, corner=-0.45, teeth=1.0)),
-    "happy": (dict(corner=1.0, stretch=0.55, cheek=1.0, lower_lid=0.65, eye_open=-0.2, brow_outer=0.1, jaw=0.4,
-                   teeth=1.0, brow_arch=0.2),
-              dict(corner=1.0, stretch=0.6, cheek=0.9, lower_lid=0.6, eye_open=-0.2, brow_outer=0.1, press=0.2,
-                   brow_arch=0.2)),
-    "sad": (dict(brow_inner=0.95, brow_outer=-0.4, knit=0.5, eye_open=-0.4, lid_droop=1.0, corner=-1.0, pout=0.7,
-                 stretch=-0.1),),
-    "surprise": (dict(brow_inner=1.15, brow_outer=0.95, brow_arch=0.7, eye_open=0.9, jaw=0.72, stretch=-0.55, corner=0.05),
-                 dict(brow_inner=1.15, brow_outer=0.95, brow_arch=0.7, eye_open=0.9, jaw=0.48, stretch=-0.7, corner=0.05)),
-    "neutral": (dict(),),
-}
-
-# Outlines of the hair before the face (its lower edge is the hairline) and behind it, by style.
-_CAP = [(0.88, -0.5), (0.64, -1.03), (0.0, -1.21), (-0.64, -1.03), (-0.88, -0.5)]
-_CURLS = [(np.sin(a) * (1.06 + 0.05 * (-1) ** i), -0.5 - np.cos(a) * (0.86 + 0.05 * (-1) ** i))
-          for i, a in enumerate(np.linspace(-2.15, 2.15, 19))]
-HAIR_STYLES = {
-    "bald": ([], []),
-    "short": ([(-0.82, -0.08), (-0.71, -0.36), (-0.58, -0.60), (-0.25, -0.68), (0.25, -0.68), (0.58, -0.60),
-               (0.71, -0.36), (0.82, -0.08)] + _CAP, []),
-    "parted": ([(-0.83, 0.0), (-0.72, -0.28), (-0.58, -0.46), (-0.2, -0.56), (0.2, -0.72), (0.36, -0.86), (0.50, -0.66),
-                (0.70, -0.38), (0.83, -0.04), (0.90, -0.5), (0.66, -1.06), (0.1, -1.28), (-0.62, -1.14), (-0.92, -0.5)],
-               []),
-    "fringe": ([(-0.93, 0.62), (-0.74, 0.52), (-0.70, 0.0), (-0.66, -0.34), (-0.3, -0.38), (0.0, -0.36), (0.3, -0.38),
-                (0.66, -0.34), (0.70, 0.0), (0.74, 0.52), (0.93, 0.62), (1.0, 0.0), (0.92, -0.6), (0.6, -1.08),
-                (0.0, -1.24), (-0.6, -1.08), (-0.92, -0.6), (-1.0, 0.0)],
-               [(-0.93, 0.6), (-0.5, 0.78), (0.5, 0.78), (0.93, 0.6), (0.95, -0.5), (0.0, -1.1), (-0.95, -0.5)]),
-    "long": ([(-0.98, 1.5), (-0.72, 1.2), (-0.77, 0.5), (-0.71, -0.1), (-0.52, -0.52), (-0.06, -0.88), (0.02, -0.90),
-              (0.5, -0.56), (0.71, -0.1), (0.77, 0.5), (0.72, 1.2), (0.98, 1.5), (1.08, 0.5), (0.97, -0.5),
-              (0.64, -1.08), (0.0, -1.24), (-0.64, -1.08), (-0.97, -0.5), (-1.08, 0.5)],
-             [(-1.05, 1.6), (1.05, 1.6), (1.05, 0.3), (0.9, -0.6), (0.0, -1.15), (-0.9, -0.6), (-1.05, 0.3)]),
-    "curly": ([(-0.80, -0.02), (-0.70, -0.22), (-0.66, -0.42), (-0.52, -0.50), (-0.42, -0.62), (-0.24, -0.60),
-               (-0.08, -0.68), (0.1, -0.61), (0.28, -0.66), (0.42, -0.58), (0.56, -0.52), (0.64, -0.38), (0.71, -0.22),
-               (0.80, -0.02)] + _CURLS[::-1][2:-2], _CURLS),
-    "swept": ([(-0.80, -0.05), (-0.70, -0.34), (-0.60, -0.60), (-0.3, -0.82), (0.0, -0.86), (0.3, -0.82), (0.60, -0.60),
-               (0.70, -0.34), (0.80, -0.05), (0.85, -0.5), (0.62, -1.0), (0.0, -1.14), (-0.62, -1.0), (-0.85, -0.5)],
-              [(-0.34, -1.2), (-0.38, -1.42), (0.0, -1.62), (0.38, -1.42), (0.34, -1.2), (0.0, -1.05)]),
-    "hat": ([(-0.86, -0.28), (-0.80, -0.44), (-0.4, -0.55), (0.0, -0.58), (0.4, -0.55), (0.80, -0.44), (0.86, -0.28),
-             (0.91, -0.62), (0.66, -1.12), (0.0, -1.32), (-0.66, -1.12), (-0.91, -0.62)],
-            [(-0.84, 0.02), (-0.6, 0.10), (0.6, 0.10), (0.84, 0.02), (0.86, -0.5), (0.0, -0.9), (-0.86, -0.5)]),
-}
-HAIR_NAMES = tuple(HAIR_STYLES)
-GLASSES_NAMES = ("none", "round", "square")
-BEARD_NAMES = ("none", "stubble", "moustache", "full")
-OCCLUSION_NAMES = ("none", "hand", "bar", "patch")
+from .looks import HAIR_NAMES, HAIR_STYLES
 
 
 def _outline(corners, count: int) -> np.ndarray:
-    """A closed smooth curve through a style's corners, cut into `count` equal lengths -> (count,2); empty: a point far off."""
+    """A closed smooth curve through a style's corners, cut into `count` equal lengths -> (count,2); none: far off."""
     if not corners:
         return np.full((count, 2), -9.0)
     curve = spline(np.array(corners, float)[None], True, 12)[0]
@@ -92,8 +26,9 @@ def _outline(corners, count: int) -> np.ndarray:
 class Portrait:
     """Builds the drawing of N faces; one method per part of the face, in the order in which they are painted."""
 
-    def __init__(self, p: dict, actions: dict, origin_x, origin_y, scale):
+    def __init__(self, p: dict, actions: dict, origin_x, origin_y, scale, height: int, width: int):
         self.p, self.a, self.n = p, actions, len(scale)
+        self.middle, self.half = (width / 2, height / 2), height / 2
         self.drawing = Drawing(origin_x, origin_y, scale, detail=max(1.0, float(np.max(scale)) / 32),
                                blur=p["blur"] * scale)
         self.detail = 24 if np.max(scale) < 40 else 72
@@ -137,14 +72,19 @@ class Portrait:
 
     # -- behind the face ----------------------------------------------------------------------------------------------
     def background(self):
+        """Vague things far off; they stay where they are when the face moves (units of half the picture's height)."""
         p, d = self.p, self.drawing
-        for i in range(3):   # vague things far off
-            centre = stack([(p[f"scenery_x{i}"], p[f"scenery_y{i}"])], self.n)[:, 0]
-            d.glow(centre, p[f"scenery_size{i}"], 0.8 * p[f"scenery_size{i}"], p[f"scenery_shade{i}"], clip=FREE,
-                   opacity=p["background"] > 0)
-        x, w = p["scenery_x0"], 0.25 * p["scenery_size1"]
-        edge = stack([(x - w, -4), (x + w, -4), (x + w, 4), (x - w, 4)], self.n)   # a door post, a window's frame
-        d.fill(edge, shade=p["scenery_shade2"], smooth=False, soft=0.06, opacity=p["background"] > 1)
+        zoom = self.half / d.scale
+
+        def at(*points):
+            return (stack(points, self.n) * self.half + self.middle - d.origin) / d.scale[:, None, None]
+        for i in range(3):
+            size = p[f"scenery_size{i}"] * zoom
+            d.glow(at((p[f"scenery_x{i}"], p[f"scenery_y{i}"]))[:, 0], size, 0.8 * size, p[f"scenery_shade{i}"],
+                   clip=FREE, opacity=p["background"] > 0)
+        x, w = p["scenery_x0"], 0.25 * p["scenery_size1"]   # a door post, a window's frame
+        d.fill(at((x - w, -2), (x + w, -2), (x + w, 2), (x - w, 2)), shade=p["scenery_shade2"], smooth=False, soft=0.06,
+               opacity=p["background"] > 1)
 
     def hair_curve(self, which: int):
         table = np.stack([_outline(style[which], self.detail) for style in HAIR_STYLES.values()])
@@ -195,10 +135,11 @@ class Portrait:
         side = np.sign(self.slope[0])
         self.glow(0.0, -0.58, 0.60, 0.36, 0.12)                          # forehead
         def half(s):
-            self.glow(s * self.eye_x * 0.98, self.eye_y - 0.06, 0.32, 0.26, -0.50)                 # eye socket
-            self.glow(s * 0.12, -0.05, 0.13, 0.24, -0.26)                                        # beside the nose's root
-            self.glow(s * 0.40, 0.25 - 0.04 * a["cheek"], 0.30, 0.24, 0.15 + 0.10 * np.maximum(a["cheek"], 0))  # cheek
-            self.glow(s * 0.47, 0.52, 0.24, 0.34, -0.15, angle=s * 0.35)                          # hollow of the cheek
+            smile = np.maximum(a["cheek"], 0)
+            self.glow(s * self.eye_x * 0.98, self.eye_y - 0.06, 0.32, 0.26, -0.50)               # eye socket
+            self.glow(s * 0.12, -0.05, 0.13, 0.24, -0.26)                                       # beside the nose
+            self.glow(s * 0.40, 0.25 - 0.04 * a["cheek"], 0.30, 0.24, 0.15 + 0.10 * smile)       # cheek
+            self.glow(s * 0.47, 0.52, 0.24, 0.34, -0.15, angle=s * 0.35)                         # hollow of the cheek
         self.both(half)
         self.glow(0.0, 0.86 * p["chin"], 0.24, 0.15, 0.12)                # chin
         self.glow(0.0, 0.765 + 0.20 * np.maximum(a["jaw"], 0), 0.20, 0.065, -0.20)   # under the lip
@@ -265,7 +206,8 @@ class Portrait:
             self.line([(s * 0.02, -0.09), (s * 0.09, -0.05), (s * 0.13, 0.02)], 0.012, 0.7 * snarl, lift=0.10)
             self.line([(s * 0.54, -0.05), (s * 0.62, -0.08)], 0.010, 0.55 * smile)
             self.line([(s * 0.54, 0.00), (s * 0.62, 0.02)], 0.010, 0.55 * smile)
-            self.line([(s * (self.eye_x - 0.13), 0.10), (s * self.eye_x, 0.145), (s * (self.eye_x + 0.13), 0.10)], 0.012,
+            x = self.eye_x
+            self.line([(s * (x - 0.13), 0.10), (s * x, 0.145), (s * (x + 0.13), 0.10)], 0.012,
                       0.25 + 0.35 * np.maximum(a["lower_lid"], 0), soft=0.03)
         self.both(half)
         for i, y in enumerate((-0.50, -0.60)):
@@ -285,8 +227,8 @@ class Portrait:
         x, y = self.eye_x, self.eye_y
         def at(u, v):
             return (s * (x + u * w), y + v)
-        top = [at(-1.0, 0.022), at(-0.55, -0.70 * up), at(0.05, -up + 0.15 * droop), at(0.62, -0.74 * up + 0.75 * droop),
-               at(1.02, -0.012 + droop)]
+        top = [at(-1.0, 0.022), at(-0.55, -0.70 * up), at(0.05, -up + 0.15 * droop),
+               at(0.62, -0.74 * up + 0.75 * droop), at(1.02, -0.012 + droop)]
         bottom = [at(0.55, 0.80 * low + 0.4 * droop), at(0.0, low), at(-0.55, 0.70 * low + 0.005)]
         shape = self.on_face(*top, *bottom)
         shine = 0.40 + 0.56 * np.clip(self.skin, 0.3, 0.75)
@@ -302,7 +244,8 @@ class Portrait:
         d.stroke(self.on_face(*top), lid * (0.8 + 0.4 * p["lashes"][:, None]), tone=0.04 + 0.10 * self.skin, soft=0.012)
         d.stroke(self.on_face(at(1.02, -0.012 + droop), *bottom, at(-1.0, 0.022)), 0.007, shade=-0.45, soft=0.012)
         flick = self.on_face(at(0.80, -0.45 * up + 0.8 * droop), at(1.05, -0.02 + droop), at(1.22, -0.045 + droop))
-        d.stroke(flick, np.array([0.016, 0.013, 0.003]), tone=0.05 + 0.1 * self.skin, opacity=p["lashes"] > 0.5, soft=0.01)
+        d.stroke(flick, np.array([0.016, 0.013, 0.003]), tone=0.05 + 0.1 * self.skin, opacity=p["lashes"] > 0.5,
+                 soft=0.01)
         crease = [(q[0], q[1] - 0.035 - 0.012 * (1 - a["eye_open"])) for q in top[1:]]
         d.stroke(self.on_face(*crease), np.array([0.004, 0.010, 0.010, 0.003]), shade=-0.34, soft=0.015)
 
@@ -337,53 +280,65 @@ class Portrait:
         self.lifted = self.gap * (0.26 + 0.3 * np.clip(-a["stretch"], 0, 1))
         self.rise = self.lifted + 0.055 * np.maximum(a["upper_lip"], 0)
 
-    def mouth(self):
-        p, a, d = self.p, self.a, self.drawing
-        f = np.array([-1.0, -0.92, -0.70, -0.38, 0.0, 0.38, 0.70, 0.92, 1.0])   # across the mouth, corner to corner
-        col = [v[:, None] for v in (self.mouth_width, self.gap, self.rise, a["corner"], a["square"], a["upper_lip"],
-                                    a["press"], a["pout"], p["lips"], self.mouth_y)]
-        w, gap, rise, corner, square, raised, press, pout, lips, middle = col
-        rounded = np.clip(-a["stretch"], 0, 1)[:, None]
-        shape = np.maximum(1 - f ** 2, 0) ** (0.66 - 0.16 * rounded - 0.33 * np.clip(square, 0, 1))   # 1 inside, 0 at the ends
-        middle = middle - (corner + 0.07) * (0.115 * f ** 2 - 0.03) + 0.012 * p["smirk"][:, None] * f
-        shut = np.clip(1 - 4 * gap, 0, 1)               # the lower lip follows the upper one while the mouth is shut
-        top, bottom = middle - rise * shape, middle + (gap - self.lifted[:, None] - 0.055 * shut * np.maximum(raised, 0)) * shape
-        bow = np.array([0.0, 0.30, 0.72, 1.0, 0.80, 1.0, 0.72, 0.30, 0.0])
-        thick = lips * (1 - 0.62 * np.clip(press, 0, 1))
-        upper = top - 0.058 * thick * (1 - 0.15 * np.maximum(corner, 0)) * bow
-        lower = bottom + (0.076 * thick * (1 - 0.2 * np.maximum(corner, 0)) + 0.022 * np.maximum(pout, 0)) * np.maximum(1 - f ** 2, 0) ** 0.85
-        x = w * f
+    def lips(self):
+        """The mouth at nine places across -> x, the opening's top and bottom, the upper and the lower lip's outer edge.
 
-        def curve(y, order=slice(None)):
-            return np.stack([x, y], 2)[:, order]
-        back = slice(-2, 0, -1)
-        lift = 0.05
-        outer = self.on_face(np.concatenate([curve(upper), curve(lower, back)], 1), lift=lift)
-        d.fill(outer, tone=0.9 * self.skin, soft=0.03, opacity=0.9 * (p["beard"] == 3))
-        d.fill(outer, shade=-0.19, soft=0.025)
+        Each (N,9), face units."""
+        p, a = self.p, self.a
+        f = np.array([-1.0, -0.92, -0.70, -0.38, 0.0, 0.38, 0.70, 0.92, 1.0])
+        arc = np.maximum(1 - f ** 2, 0)
+        column = {name: value[:, None] for name, value in a.items()}
+        gap, pulled, full = self.gap[:, None], column["corner"] + 0.07, p["lips"][:, None]
+        square, rounded = np.clip(column["square"], 0, 1), np.clip(-column["stretch"], 0, 1)
+        bulge = arc ** (0.66 - 0.16 * rounded - 0.33 * square)   # 0 at the corners, 1 in the middle
+        line = self.mouth_y[:, None] - pulled * (0.115 * f ** 2 - 0.03) + 0.012 * p["smirk"][:, None] * f
+        shut = np.clip(1 - 4 * gap, 0, 1)                         # then the lower lip follows the upper one
+        follow = 0.055 * shut * np.maximum(column["upper_lip"], 0)
+        top = line - self.rise[:, None] * bulge
+        bottom = line + (gap - self.lifted[:, None] - follow) * bulge
+        bow = np.array([0.0, 0.30, 0.72, 1.0, 0.80, 1.0, 0.72, 0.30, 0.0])
+        full = full * (1 - 0.62 * np.clip(column["press"], 0, 1))
+        smile = np.maximum(column["corner"], 0)
+        upper = top - 0.058 * full * (1 - 0.15 * smile) * bow
+        lower = bottom + (0.076 * full * (1 - 0.2 * smile) + 0.022 * np.maximum(column["pout"], 0)) * arc ** 0.85
+        return self.mouth_width[:, None] * f, top, bottom, upper, lower
+
+    def mouth(self):
+        p, d = self.p, self.drawing
+        x, top, bottom, upper, lower = self.lips()
         seam = 0.5 * (top + bottom)
-        d.fill(self.on_face(np.concatenate([curve(upper), curve(seam, back)], 1), lift=lift), shade=-0.15, soft=0.02)
-        d.glow(self.on_face((0.0, lower[:, 4] - 0.035), lift=lift)[:, 0], 0.6 * self.mouth_width, 0.035, 0.13, clip=FREE)
-        inside = self.on_face(np.concatenate([curve(top), curve(bottom, back)], 1), lift=lift)
+        lift = 0.05
+
+        def curve(y):
+            return self.on_face(np.stack([x, y], 2), lift=lift)
+
+        def between(y, z):
+            """The closed curve along y and back along z, which meet at the corners."""
+            return np.concatenate([curve(y), curve(z)[:, -2:0:-1]], 1)
+        d.fill(between(upper, lower), tone=0.9 * self.skin, soft=0.03, opacity=0.9 * (p["beard"] == 3))
+        d.fill(between(upper, lower), shade=-0.19, soft=0.025)
+        d.fill(between(upper, seam), shade=-0.15, soft=0.02)
+        shine = self.on_face((0.0, lower[:, 4] - 0.035), lift=lift)[:, 0]
+        d.glow(shine, 0.6 * self.mouth_width, 0.035, 0.13, clip=FREE)
         opened = np.clip((bottom - top)[:, 4] / 0.03, 0, 1)
-        d.fill(inside, tone=0.10 + 0.12 * self.skin, opacity=opened, clip=MAKE_MASK, soft=0.01)
+        d.fill(between(top, bottom), tone=0.10 + 0.12 * self.skin, opacity=opened, clip=MAKE_MASK, soft=0.01)
         tongue = self.on_face((0.0, bottom[:, 4] - 0.01), lift=lift)[:, 0]
         self.disc_wide(tongue, 0.62 * self.mouth_width, 0.42 * self.gap, tone=0.20 + 0.30 * self.skin,
                        opacity=0.8 * opened * (self.gap > 0.08), clip=INSIDE, soft=0.04)
         self.teeth(x, top, bottom, opened, lift)
-        d.stroke(self.on_face(curve(seam), lift=lift), np.array([0.007, 0.009, 0.010, 0.012, 0.012, 0.012, 0.010, 0.009, 0.007]),
-                 shade=-0.72, opacity=1 - opened, soft=0.015)
-        d.stroke(self.on_face(curve(top), lift=lift), 0.008, shade=-0.45, opacity=opened, soft=0.015)
-        def end(s):
-            y = middle[:, -1 if s > 0 else 0]
-            d.glow(self.on_face((s * (self.mouth_width + 0.012), y), lift=0.03)[:, 0], 0.055, 0.055, -0.40, clip=FREE)
-        self.both(end)
+        width = np.array([0.007, 0.009, 0.010, 0.012, 0.012, 0.012, 0.010, 0.009, 0.007])
+        d.stroke(curve(seam), width, shade=-0.72, opacity=1 - opened, soft=0.015)
+        d.stroke(curve(top), 0.008, shade=-0.45, opacity=opened, soft=0.015)
+        for s, y in ((-1, seam[:, 0]), (1, seam[:, -1])):
+            end = self.on_face((s * (self.mouth_width + 0.012), y), lift=0.03)[:, 0]
+            d.glow(end, 0.055, 0.055, -0.40, clip=FREE)
 
     def teeth(self, x, top, bottom, opened, lift):
         a, d = self.a, self.drawing
         white = 0.45 + 0.58 * np.clip(self.skin, 0.35, 0.8)
         height = np.minimum(0.11, 0.62 * (bottom - top))
-        clenched = (np.clip(a["square"], 0, 1) * (a["knit"] > 0.3) * (a["brow_inner"] < 0))[:, None]   # two rows of teeth
+        snarl = (a["knit"] > 0.3) & (a["brow_inner"] < 0)         # clenched: two rows of teeth
+        clenched = (np.clip(a["square"], 0, 1) * snarl)[:, None]
         edge = top + height + clenched * 0.45 * (bottom - top - height)
         row = np.concatenate([np.stack([x, top - 0.02], 2), np.stack([x, edge], 2)[:, -2:0:-1]], 1)
         show = opened * np.clip(1.4 * a["teeth"], 0, 1)

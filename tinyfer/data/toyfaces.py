@@ -14,7 +14,8 @@ import numpy as np
 
 from tinyfer.errors import UserError
 
-from .portrait import ACTIONS, BEARD_NAMES, EXPRESSIONS, GLASSES_NAMES, HAIR_NAMES, OCCLUSION_NAMES, Portrait
+from .looks import ACTIONS, BEARD_NAMES, EXPRESSIONS, GLASSES_NAMES, HAIR_NAMES, OCCLUSION_NAMES
+from .portrait import Portrait
 from .types import LABELS, Dataset, Info, Split
 
 FRAMING = 0.50        # pictures per face unit: the face fills the picture as in FER-2013
@@ -40,18 +41,18 @@ def _choice(names, odds, plain=0, meaning=""):
 
 # The order is the order of drawing random numbers: add new ones at the end, or every data set changes.
 PARAMETERS = {
-    "yaw": Parameter(0, 7, 16, "normal", meaning="turn of the head to the picture's right, degrees"),
-    "pitch": Parameter(0, 4.5, 10, "normal", meaning="nod downwards, degrees"),
-    "roll": Parameter(0, 5, 12, "normal", meaning="tilt clockwise, degrees"),
-    "scale": Parameter(1, 0.90, 1.10, "size of the face; 1 fills the picture as in FER-2013"),
-    "shift_x": Parameter(0, -0.06, 0.06, "face's place, in pictures"),
-    "shift_y": Parameter(0, -0.06, 0.06, "face's place, in pictures"),
+    "yaw": Parameter(0, 6, 14, "normal", meaning="turn of the head to the picture's right, degrees"),
+    "pitch": Parameter(0, 4, 9, "normal", meaning="nod downwards, degrees"),
+    "roll": Parameter(0, 4, 10, "normal", meaning="tilt clockwise, degrees"),
+    "scale": Parameter(1, 0.91, 1.09, "size of the face; 1 fills the picture as in FER-2013"),
+    "shift_x": Parameter(0, -0.05, 0.05, "face's place, in pictures"),
+    "shift_y": Parameter(0, -0.05, 0.05, "face's place, in pictures"),
     "light": Parameter(0, -0.10, 0.10, "brightness added to the whole picture"),
-    "contrast": Parameter(1, 0.75, 1.2, "spread of the greys about the middle one"),
+    "contrast": Parameter(1, 0.8, 1.2, "spread of the greys about the middle one"),
     "light_angle": Parameter(-130, -180, 180, meaning="where the light comes from, degrees; -90: from above"),
     "light_side": Parameter(0.12, 0, 0.4, "how much brighter that side is"),
     "shadow": Parameter(0.10, 0, 0.45, "darkness of the side away from the light"),
-    "skin": Parameter(0.70, 0.36, 0.84, "grey of the skin"),
+    "skin": Parameter(0.70, 0.40, 0.84, "grey of the skin"),
     "hair": _choice(HAIR_NAMES, (5, 18, 15, 12, 16, 12, 11, 11), 2, "style of the hair"),
     "hair_tone": Parameter(0.20, 0.05, 0.58, "grey of hair, brows and beard"),
     "hat": Parameter(0.45, 0.12, 0.85, meaning="grey of the hat"),
@@ -83,9 +84,9 @@ PARAMETERS = {
     "backdrop_slope_x": Parameter(0.06, -0.25, 0.25),
     "backdrop_slope_y": Parameter(-0.10, -0.25, 0.25),
     "background": _choice(("plain", "vague", "room"), (30, 40, 30)),
-    **{f"scenery_{what}{i}": Parameter(plain, low, high) for i in range(3)
-       for what, plain, low, high in (("x", 0, -1.5, 1.5), ("y", 0, -1.3, 1.3), ("size", 0.7, 0.3, 1.3),
-                                      ("shade", 0.0, -0.5, 0.5))},
+    **{f"scenery_{what}{i}": Parameter(plain[i], low, high) for i in range(3) for what, plain, low, high in (
+        ("x", (-1.1, 0.9, -0.1), -1.3, 1.3), ("y", (0.2, -0.5, 0.9), -1.1, 1.1), ("size", (0.9, 1.0, 0.8), 0.3, 1.2),
+        ("shade", (-0.25, 0.2, -0.2), -0.5, 0.5))},
     "occlusion": _choice(OCCLUSION_NAMES, (86, 6, 4, 4)),
     "occluder_x": Parameter(0.62, -0.9, 0.9, meaning="of the fingertips or the patch, face units"),
     "occluder_y": Parameter(0.55, -0.7, 1.0),
@@ -162,9 +163,9 @@ def _fixed(p: dict, fixed: dict) -> dict:
         if name not in PARAMETERS:
             raise UserError(f"draw has no parameter {name!r}: it takes {', '.join(PARAMETERS)}")
         names = PARAMETERS[name].names
-        if isinstance(value, str) or names and isinstance(value, bool):
-            value = names.index(value) if value in names else -1
-        if not np.isscalar(value) or not np.isfinite(value) or names and value not in range(len(names)):
+        if isinstance(value, str):
+            value = names.index(value) if value in names else np.nan
+        if not np.isscalar(value) or not np.isfinite(value) or (names and value not in range(len(names))):
             expected = f"one of {', '.join(names)}" if names else "a finite number"
             raise UserError(f"{name}={fixed[name]!r} makes no face: give {expected}")
         p[name] = np.full_like(p[name], float(value))
@@ -172,14 +173,16 @@ def _fixed(p: dict, fixed: dict) -> dict:
 
 
 def render(p: dict, actions: dict, height: int, width: int, x, y, radius, noise=None) -> np.ndarray:
-    """N faces with parameters p -> uint8 (N,height,width); x, y: where between the eyes lies, radius: pixels per face unit."""
+    """N faces with parameters p -> uint8 (N,height,width).
+
+    x, y: pixels where the point between the eyes lies, radius: pixels per face unit; arrays (N,)."""
     n = len(p["skin"])
     canvases = np.empty((n, height, width), np.float32)
     v, u = np.mgrid[0:height, 0:width].astype(np.float32)
     u, v = (u + 0.5) / width - 0.5, (v + 0.5) / height - 0.5
     ground = [np.asarray(p[k], np.float32)[:, None, None] for k in ("backdrop", "backdrop_slope_x", "backdrop_slope_y")]
     canvases[:] = ground[0] * (1 + ground[1] * u * 2 + ground[2] * v * 2)
-    Portrait(p, actions, x, y, radius).build().paint(canvases)
+    Portrait(p, actions, x, y, radius, height, width).build().paint(canvases)
     light, contrast, sigma = (np.asarray(p[k], np.float32)[:, None, None] for k in ("light", "contrast", "noise"))
     canvases = (canvases - np.float32(0.5)) * contrast + np.float32(0.5) + light
     if noise is not None:
