@@ -214,3 +214,12 @@ def _meta(entry: bytes | None) -> dict:
 
 def _no_constant(name: str):
     raise _Refused(f"its 'meta' holds {name}, which is no number")
+
+
+# -------------------------------------------------------------------------------------------------------------- models
+
+
+def model_meta(model) -> dict:
+    """What a model's file says beside the weights: enough to build it again and to feed it as it was trained."""
+    return {"name": model.name, "options": model.options, "labels": list(model.labels),
+            "preprocess": model.preprocess.to_dict(), "meta": model.meta}
