@@ -134,8 +134,8 @@ def fill_row(points, xs, y, reach, distance, inside):
     """Signed distance (negative inside) of the pixels (xs, y) to the edge of a closed polygon (M,3), into `distance`.
 
     Distances beyond `reach` are all the same to the painter and come out as FAR."""
-    distance[:] = FAR
-    inside[:] = ONE
+    for i in range(len(xs)):
+        distance[i], inside[i] = FAR, ONE
     m = len(points)
     for k in range(m):
         x0, y0 = points[k, 0], points[k, 1]
@@ -162,8 +162,8 @@ def stroke_row(points, xs, y, reach, distance, half_width):
     """Distance of the pixels (xs, y) to the edge of a line of half widths points[:, 2], and the half width there.
 
     Pieces of the line farther off than `reach` are left out."""
-    distance[:] = FAR
-    half_width[:] = ZERO
+    for i in range(len(xs)):
+        distance[i], half_width[i] = FAR, ZERO
     for k in range(len(points) - 1):
         x0, y0, w0 = points[k, 0], points[k, 1], points[k, 2]
         ex, ey, ew = points[k + 1, 0] - x0, points[k + 1, 1] - y0, points[k + 1, 2] - w0
@@ -227,19 +227,38 @@ def blend_row(pixels, coverage, tone, opacity, multiply):
 
 
 @kernel(error_model="numpy")
-def paint_shape(canvas, mask, points, style, kind, clip):
-    """Paint one shape onto canvas (H,W); mask (H,W): coverage of the last fill that asked to be remembered."""
+def mask_row(coverage, mask, clip):
+    """Remember a row's coverage in the mask, or weigh it by what the mask remembers."""
+    for i in range(len(coverage)):
+        if clip == MAKE_MASK:
+            mask[i] = coverage[i]
+        else:
+            coverage[i] *= mask[i]
+
+
+@kernel(error_model="numpy")
+def paint_shape(canvas, mask, rows, points, style, kind, clip):
+    """Paint one shape onto canvas (H,W).
+
+    mask (H,W): coverage of the last fill that asked to be remembered; rows (4,W): room to work in. Array expressions
+    (slices assigned, arange, mean) are spelled out as loops: they take Numba many seconds to compile."""
     height, width = canvas.shape
     if clip == MAKE_MASK:
-        mask[:] = ZERO
+        for y in range(height):
+            for x in range(width):
+                mask[y, x] = ZERO
     top, bottom, left, right = bounds(points, kind, style[SOFT], height, width)
     if left >= right:
         return
-    xs = np.arange(left, right).astype(np.float32) + HALF
-    near, extra, tone = np.empty_like(xs), np.empty_like(xs), np.empty_like(xs)
-    tone[:] = style[VALUE]
+    xs, near, extra, tone = rows[0, left:right], rows[1, left:right], rows[2, left:right], rows[3, left:right]
+    for i in range(len(xs)):
+        xs[i] = np.float32(left + i) + HALF
+        tone[i] = style[VALUE]
+    centre_x, centre_y = ZERO, ZERO
+    for k in range(len(points)):
+        centre_x += points[k, 0] / np.float32(len(points))
+        centre_y += points[k, 1] / np.float32(len(points))
     reach = max(style[SOFT], style[RIM_WIDTH] if style[RIM] != ZERO else ZERO)
-    centre_x, centre_y = points[:, 0].mean(), points[:, 1].mean()
     for row in range(top, bottom):
         y = np.float32(row) + HALF
         if kind == FILL:
@@ -251,20 +270,18 @@ def paint_shape(canvas, mask, points, style, kind, clip):
             glow_row(points, xs, y, near)
         if kind != GLOW:
             cover_row(near, extra, style[SOFT], kind == STROKE)
-        if clip == MAKE_MASK:
-            mask[row, left:right] = near
-        elif clip == INSIDE:
-            for i in range(len(xs)):
-                near[i] *= mask[row, left + i]
+        if clip != FREE:
+            mask_row(near, mask[row, left:right], clip)
         blend_row(canvas[row, left:right], near, tone, style[OPACITY], style[MULTIPLY] > HALF)
 
 
 @kernel(error_model="numpy")
 def paint_all(canvases, points, styles, table):
     """canvases (N,H,W), points (N,P,3) in pixels, styles (N,S,8), table (S,4): kind, first and end point, clip mode."""
-    mask = np.zeros(canvases.shape[1:], np.float32)
+    mask, rows = np.zeros(canvases.shape[1:], np.float32), np.zeros((4, canvases.shape[2]), np.float32)
     for picture in range(len(canvases)):
         for shape in range(len(table)):
-            kind, start, stop, clip = table[shape]
+            start, stop = table[shape, 1], table[shape, 2]
             if styles[picture, shape, OPACITY] > ZERO:
-                paint_shape(canvases[picture], mask, points[picture, start:stop], styles[picture, shape], kind, clip)
+                paint_shape(canvases[picture], mask, rows, points[picture, start:stop], styles[picture, shape],
+                            table[shape, 0], table[shape, 3])
