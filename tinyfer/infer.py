@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import functools
+import itertools
+from collections.abc import Callable, Iterator
+
 import numpy as np
 
 from tinyfer import ops
-from tinyfer.layers import BatchNorm2d, Conv2d, Dense, Layer
+from tinyfer.layers import BatchNorm2d, Conv2d, Dense, Dropout, Layer
+
+Step = Callable[[np.ndarray], np.ndarray]
 
 
-def fold(layer: Conv2d | Dense, norm: BatchNorm2d) -> tuple[np.ndarray, np.ndarray]:
-    """Weights and bias of one layer that does the work of both: norm(x w + b) = x (w s) + (b - mean) s + beta."""
+def fold(layer: Conv2d | Dense, norm: BatchNorm2d | None) -> tuple[np.ndarray, np.ndarray | None]:
+    """Weights and bias of one layer that does the work of both: norm(x w + b) = x (w s) + (b - mean) s + beta, with
+    s = gamma / sqrt(var + eps) from the running statistics. Without a norm: copies of the layer's own."""
+    if norm is None:
+        return layer.weight.value.copy(), layer.bias.value.copy() if layer.bias else None
     scale = norm.gamma.value.astype(np.float64) / np.sqrt(norm.running_var.astype(np.float64) + norm.eps)
     bias = layer.bias.value if layer.bias else 0.0
     shift = (bias - norm.running_mean.astype(np.float64)) * scale + norm.beta.value
@@ -19,36 +28,40 @@ def fold(layer: Conv2d | Dense, norm: BatchNorm2d) -> tuple[np.ndarray, np.ndarr
 class Plan:
     """A model made ready to answer: `plan(x)`, x (N,h,w,1) float32 -> logits (N,7), any N, in chunks of `batch`.
 
-    It holds the weights of the moment it was made; make a new one after a training step. Everything runs through
-    `ops`, so a kernel plugged in with `ops.using` is the one that answers."""
+    It holds copies, the weights and running statistics of the moment when it was made: make a new one after a training
+    step. Every step runs through `ops`, so a kernel plugged in with `ops.using` is the one that answers."""
 
     def __init__(self, model, batch: int = 128):
+        if batch < 1:
+            raise ValueError(f"Plan(batch={batch}): expected the number of pictures to work on at a time, 1 or more")
         self.batch = batch
-        self._steps = list(self._plan([leaf for _, leaf in model.leaves()]))
-        self._classes = len(model.labels)
-
-    @staticmethod
-    def _plan(leaves: list[Layer]):
-        skip = False
-        for layer, after in zip(leaves, [*leaves[1:], None], strict=True):
-            if skip:
-                skip = False
-                continue
-            folds = isinstance(layer, (Conv2d, Dense)) and isinstance(after, BatchNorm2d)
-            weight, bias = fold(layer, after) if folds else (None, None)
-            skip = folds
-            yield layer, weight, bias
+        self._check, self._classes = model.check_input, len(model.labels)
+        self._steps = list(_steps([leaf for _, leaf in model.leaves()]))
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
+        self._check(x)
         parts = [self._run(x[start : start + self.batch]) for start in range(0, len(x), self.batch)]
         return np.concatenate(parts) if parts else np.zeros((0, self._classes), np.float32)
 
-    def _run(self, x):
-        for layer, weight, bias in self._steps:
-            if weight is None:
-                x = layer.forward(x, keep=False)
-            elif isinstance(layer, Conv2d):
-                x = ops.conv2d_forward(x, weight, bias, layer.stride, layer.pad)
-            else:
-                x = ops.dense_forward(x, weight, bias)
+    def _run(self, x: np.ndarray) -> np.ndarray:
+        for step in self._steps:
+            x = step(x)
         return x
+
+
+def _steps(leaves: list[Layer]) -> Iterator[Step]:
+    """What to do to x, one function after the other: dropouts are left out, norms folded into what precedes them."""
+    leaves = [leaf for leaf in leaves if not isinstance(leaf, Dropout)]
+    folded = None
+    for layer, after in itertools.zip_longest(leaves, leaves[1:]):
+        if layer is folded:
+            continue
+        if type(layer) is Conv2d or type(layer) is Dense:  # a subclass may compute something else
+            norm = after if type(after) is BatchNorm2d else None
+            (weight, bias), folded = fold(layer, norm), norm
+            if isinstance(layer, Conv2d):
+                yield functools.partial(ops.conv2d_forward, w=weight, b=bias, stride=layer.stride, pad=layer.pad)
+            else:
+                yield functools.partial(ops.dense_forward, w=weight, b=bias)
+        else:
+            yield functools.partial(layer.frozen().forward, keep=False)

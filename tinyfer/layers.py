@@ -4,15 +4,18 @@
     dx = layer.backward(dy)                assigns param.grad of every parameter on the way
 
 A chain of layers is a list: forward goes through it, backward goes through `reversed(...)`. There is no autograd here;
-each backward stands under its forward. Arrays are (N, H, W, C) float32; (N, D) after Flatten."""
+each backward stands under its forward. Arrays are (N, H, W, C) float32; (N, D) after Flatten. What forward and backward
+answer is never written to again by the layer, so it may be kept."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import copy
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from tinyfer import ops
+from tinyfer import ops, seeds
+from tinyfer.errors import UserError
 from tinyfer.reference import output_length
 
 Shape = tuple[int, ...]
@@ -32,6 +35,9 @@ class Param:
     @property
     def decays(self) -> bool:
         return self.value.ndim > 1
+
+    def __repr__(self) -> str:
+        return f"Param({self.name or 'unnamed'}, {'x'.join(map(str, self.value.shape))})"
 
 
 def he_normal(rng: np.random.Generator, shape: Shape) -> Param:
@@ -53,7 +59,7 @@ class Layer:
     def backward(self, dy):
         raise NotImplementedError
 
-    def params(self) -> dict[str, Param]:
+    def parameters(self) -> dict[str, Param]:
         """The layer's own parameters by name."""
         return {}
 
@@ -66,7 +72,7 @@ class Layer:
         return {}
 
     def output_shape(self, shape: Shape) -> Shape:
-        """What one example of this shape (without the batch) becomes."""
+        """What one example of this shape (without the batch) becomes; UserError where the layer cannot take it."""
         return shape
 
     def macs(self, shape: Shape) -> int:
@@ -80,6 +86,12 @@ class Layer:
         for name, child in self.children().items():
             yield from child.leaves(".".join(part for part in (path, name) if part))
 
+    def frozen(self) -> Layer:
+        """A copy to evaluate with: it shares no array with this layer, and nothing that was kept comes along."""
+        twin = copy.copy(self)
+        twin._kept = None
+        return copy.deepcopy(twin)
+
     def remember(self, keep, *values) -> None:
         """Keep what backward needs, or forget what was kept before."""
         self._kept = values if keep else None
@@ -87,8 +99,14 @@ class Layer:
     def recall(self) -> tuple:
         """What forward kept; a clear error when it kept nothing."""
         if self._kept is None:
-            raise RuntimeError(f"{self.name}.backward: nothing was kept; call forward with train or keep first")
+            raise RuntimeError(f"{self.name}.backward: forward kept nothing; call it with train or keep first")
         return self._kept
+
+
+def _at_least_one_pixel(layer: Layer, before: Shape, after: Shape) -> Shape:
+    if min(after) < 1:
+        raise UserError(f"{layer.name} is left no pixel of its {before[0]}x{before[1]} input; use larger pictures.")
+    return after
 
 
 class Conv2d(Layer):
@@ -111,13 +129,15 @@ class Conv2d(Layer):
             self.bias.grad[...] = db
         return dx
 
-    def params(self):
+    def parameters(self):
         return {"weight": self.weight} | ({"bias": self.bias} if self.bias else {})
 
     def output_shape(self, shape):
-        kh, kw, _, c_out = self.weight.value.shape
+        kh, kw, c_in, c_out = self.weight.value.shape
+        if len(shape) != 3 or shape[2] != c_in:
+            raise UserError(f"{self.name} takes maps of {c_in} channels (H,W,{c_in}), not {shape}.")
         height, width = (output_length(n, k, self.stride, self.pad) for n, k in zip(shape, (kh, kw), strict=False))
-        return height, width, c_out
+        return _at_least_one_pixel(self, shape, (height, width, c_out))
 
     def macs(self, shape):
         height, width, _ = self.output_shape(shape)
@@ -156,7 +176,7 @@ class BatchNorm2d(Layer):
         dx, self.gamma.grad[...], self.beta.grad[...] = backward(dy, x, self.gamma.value, mean, var, self.eps)
         return dx
 
-    def params(self):
+    def parameters(self):
         return {"gamma": self.gamma, "beta": self.beta}
 
     def buffers(self):
@@ -193,7 +213,7 @@ class MaxPool2d(Layer):
 
     def output_shape(self, shape):
         height, width = (output_length(n, self.size, self.stride, 0) for n in shape[:2])
-        return height, width, shape[2]
+        return _at_least_one_pixel(self, shape, (height, width, shape[2]))
 
 
 class GlobalAvgPool(Layer):
@@ -212,7 +232,7 @@ class GlobalAvgPool(Layer):
 
 
 class Flatten(Layer):
-    """(N,H,W,C) -> (N, H*W*C): channels stay the fastest."""
+    """(N,H,W,C) -> (N, H*W*C), a view of x: channels stay the fastest."""
 
     def forward(self, x, train=False, keep=None):
         self.remember(train if keep is None else keep, x.shape)
@@ -230,11 +250,13 @@ class Dropout(Layer):
     """Zeroes each value with probability p in training and scales the rest by 1/(1-p); does nothing otherwise.
 
     The mask is drawn from `rng`, which the training loop replaces at every step: step t's mask is the same in every
-    run."""
+    run. In a model all dropouts share one rng."""
 
     def __init__(self, p=0.5):
         super().__init__()
-        self.p, self.rng = p, np.random.default_rng(0)
+        if not 0 <= p < 1:
+            raise UserError(f"dropout is {p}, expected the share of values to drop: 0 or more, less than 1.")
+        self.p, self.rng = p, seeds.generator(0, "dropout")
 
     def forward(self, x, train=False, keep=None):
         mask = None
@@ -266,11 +288,14 @@ class Dense(Layer):
         dx, self.weight.grad[...], self.bias.grad[...] = ops.dense_backward(dy, x, self.weight.value)
         return dx
 
-    def params(self):
+    def parameters(self):
         return {"weight": self.weight, "bias": self.bias}
 
     def output_shape(self, shape):
-        return self.weight.value.shape[1:]
+        d_in, d_out = self.weight.value.shape
+        if shape != (d_in,):
+            raise UserError(f"{self.name} takes {d_in} features a picture, not {'x'.join(map(str, shape))}.")
+        return (d_out,)
 
     def macs(self, shape):
         return self.weight.value.size
@@ -280,7 +305,7 @@ class Sequential(Layer):
     """Layers one after the other, by name; backward runs them in reverse, each handing its dx down as the next one's
     dy."""
 
-    def __init__(self, layers: dict[str, Layer]):
+    def __init__(self, layers: Mapping[str, Layer]):
         super().__init__()
         self.layers = dict(layers)
 
@@ -308,10 +333,14 @@ class ConvBlock(Sequential):
 
     order "conv-bn-relu" (no convolution bias: the norm's beta does that work) or "conv-relu-bn"."""
 
+    ORDERS = ("conv-bn-relu", "conv-relu-bn")
+
     def __init__(self, c_in: int, c_out: int, rng, kernel=3, pool=False, dropout=0.0, order="conv-bn-relu"):
-        conv = {"conv": Conv2d(c_in, c_out, kernel, rng, bias=order == "conv-relu-bn")}
-        bn, relu = {"bn": BatchNorm2d(c_out)}, {"relu": ReLU()}
-        layers = conv | bn | relu if order == "conv-bn-relu" else conv | relu | bn
+        if order not in self.ORDERS:
+            raise UserError(f"order is {order!r}, expected {' or '.join(self.ORDERS)}.")
+        conv, bn, relu = Conv2d(c_in, c_out, kernel, rng, bias=order == "conv-relu-bn"), BatchNorm2d(c_out), ReLU()
+        layers: dict[str, Layer] = {"conv": conv}
+        layers |= {"bn": bn, "relu": relu} if order == "conv-bn-relu" else {"relu": relu, "bn": bn}
         if pool:
             layers["pool"] = MaxPool2d(2)
         if dropout:

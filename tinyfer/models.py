@@ -12,11 +12,14 @@ micro  the same four stages on 24x24 pictures with 8 to 64 channels, for slow ke
 
 from __future__ import annotations
 
+import inspect
+import math
 import pathlib
+from collections.abc import Mapping
 
 import numpy as np
 
-from tinyfer import checkpoint
+from tinyfer import checkpoint, seeds
 from tinyfer.data.preprocess import Preprocess
 from tinyfer.data.types import LABELS
 from tinyfer.errors import UserError
@@ -60,26 +63,63 @@ class Params(list):
 class Model(Sequential):
     """A network with what belongs to it: its name and options, its flat parameters, label names and preprocessing.
 
-    forward takes (N,h,w,1) float32 from `model.preprocess(pictures)` and answers logits (N,7)."""
+    forward takes (N,h,w,1) float32 from `model.preprocess(pictures)` and answers logits (N,7).
 
-    def __init__(self, name: str, options: dict, layers: dict[str, Layer]):
+    name, options     `build(name, **options)` makes another such network
+    params            every Param, flat behind the scenes (see Params): what an optimizer takes
+    labels            the names of the seven classes, in the order of the logits
+    preprocess        data.Preprocess: how pictures become the input
+    meta              whatever else its file shall say, as JSON: {"data": ..., "note": ...}"""
+
+    def __init__(self, name: str, options: dict, layers: Mapping[str, Layer]):
         super().__init__(layers)
         self.name, self.options = name, options
-        self.labels, self.meta = LABELS, {}
-        self.preprocess = Preprocess(size=options["size"])
+        self.labels: tuple[str, ...] = LABELS
+        self.meta: dict = {}
         for path, leaf in self.leaves():
             leaf.name = path
-            for key, param in leaf.params().items():
+            for key, param in leaf.parameters().items():
                 param.name = f"{path}.{key}"
-        self.params = Params([p for _, leaf in self.leaves() for p in leaf.params().values()])
+        self.params = Params([p for _, leaf in self.leaves() for p in leaf.parameters().values()])
+        self.preprocess = Preprocess(size=options["size"])
+        self.rng = seeds.generator(0, "dropout")
+
+    def forward(self, x, train=False, keep=None):
+        self.check_input(x)
+        return super().forward(x, train, keep)
+
+    def check_input(self, x: np.ndarray) -> None:
+        """UserError unless x is what this network takes: (N,h,w,1) of the dtype of its weights (float32)."""
+        dtype, (height, width, channels) = self.params.value.dtype, self.preprocess.shape
+        try:
+            if x.ndim != 4 or x.dtype != dtype:
+                raise UserError("")
+            self.output_shape(x.shape[1:])
+        except UserError:
+            raise UserError(f"{self.name}: x is {x.dtype} {x.shape}, expected {dtype} (N, {height}, {width}, "
+                            f"{channels}), which model.preprocess makes of uint8 pictures (N, H, W).") from None
+
+    @property
+    def preprocess(self) -> Preprocess:
+        """How uint8 pictures become the input; setting one whose pictures the layers cannot take is a UserError."""
+        return self._preprocess
+
+    @preprocess.setter
+    def preprocess(self, preprocess: Preprocess) -> None:
+        try:
+            self.output_shape(preprocess.shape)
+        except UserError as error:
+            raise UserError(f"{self!r} cannot take pictures of {preprocess.side}x{preprocess.side}: {error}") from None
+        self._preprocess = preprocess
 
     @property
     def rng(self) -> np.random.Generator:
-        """Where dropout draws its masks from; the training loop sets it before every step."""
-        return next((leaf.rng for _, leaf in self.leaves() if isinstance(leaf, Dropout)), np.random.default_rng(0))
+        """Where all dropouts draw their masks from, one after the other; the training loop sets it at every step."""
+        return self._rng
 
     @rng.setter
     def rng(self, rng: np.random.Generator) -> None:
+        self._rng = rng
         for _, leaf in self.leaves():
             if isinstance(leaf, Dropout):
                 leaf.rng = rng
@@ -95,17 +135,24 @@ class Model(Sequential):
     def load_state(self, state: dict[str, np.ndarray]) -> None:
         """The inverse of state(); a missing, surplus or misshapen array is a UserError and changes nothing."""
         own = {p.name: p.value for p in self.params} | self.buffers()
-        wrong = sorted(own.keys() ^ state.keys())
-        wrong = wrong or [key for key in own if own[key].shape != state[key].shape]
+        shapes = {key: np.shape(array) for key, array in state.items()}
+        wrong = [f"{key} is {_times(shapes.get(key))} instead of {_times(array.shape)}"
+                 for key, array in own.items() if shapes.get(key) != array.shape]
+        wrong += [f"{key} is not one of its arrays" for key in shapes if key not in own]
         if wrong:
-            raise UserError(f"these weights do not belong to {self.name}({_call(self.options)}): {wrong[0]} differs, "
-                            f"and {len(wrong) - 1} more; build the model with the options that it was trained with.")
+            more = f" (and {len(wrong) - 1} more)" if wrong[1:] else ""
+            raise UserError(f"these weights are not of {self!r}: {wrong[0]}{more}; "
+                            f"build the model with the options that it was trained with.")
         for key, array in own.items():
             array[...] = state[key]
 
+    def __repr__(self) -> str:
+        return f"{self.name}({', '.join(f'{key}={value!r}' for key, value in self.options.items())})"
+
     def __str__(self) -> str:
-        rows = [("layer", "output", "parameters", "MMAC", "path")]
-        shape, total = self.preprocess.shape, 0
+        """A row for each block: layers, output shape, parameters, million multiply-accumulates a picture, path."""
+        shape: tuple[int, ...] = self.preprocess.shape
+        rows, total = [("layer", "output", "parameters", "MMAC", "path"), ("input", _times(shape), "", "", "")], 0
         for name, layer in self.children().items():
             steps = layer.children() if isinstance(layer, ConvStack) else {name: layer}
             for path, step in steps.items():
@@ -115,22 +162,24 @@ class Model(Sequential):
                     cost, inner = cost + leaf.macs(inner), leaf.output_shape(inner)
                 shape, total = inner, total + cost
                 kinds = " ".join(type(leaf).__name__ for _, leaf in step.leaves())
-                size = sum(p.value.size for _, leaf in step.leaves() for p in leaf.params().values())
+                size = sum(p.value.size for _, leaf in step.leaves() for p in leaf.parameters().values())
                 way = layer.path if isinstance(layer, ConvStack) else "layer by layer"
-                rows.append((f"{path}: {kinds}", "x".join(map(str, shape)), f"{size:,}", f"{cost / 1e6:.1f}", way))
-        rows.append((f"{self.name}", "", f"{self.params.value.size:,}", f"{total / 1e6:.1f}", ""))
+                rows.append((f"{path}: {kinds}", _times(shape), f"{size:,}", f"{cost / 1e6:.2f}", way))
+        rows.append((self.name, "", f"{self.params.value.size:,}", f"{total / 1e6:.2f}", ""))
         widths = [max(len(row[i]) for row in rows) for i in range(5)]
         lines = [f"{a:<{widths[0]}}  {b:>{widths[1]}}  {c:>{widths[2]}}  {d:>{widths[3]}}  {e}".rstrip()
                  for a, b, c, d, e in rows]
         return "\n".join([lines[0], "-" * len(max(lines, key=len)), *lines[1:]])
 
 
-def _call(options: dict) -> str:
-    return ", ".join(f"{key}={value!r}" for key, value in options.items())
+def _times(shape: tuple[int, ...] | None) -> str:
+    return "missing" if shape is None else "x".join(map(str, shape))
 
 
 def _channels(base: int, width: float) -> int:
-    """base * width, rounded to whole vectors of 8 channels."""
+    """base * width, rounded to a multiple of 8: whole vectors."""
+    if not 0 < width <= 16:
+        raise UserError(f"width is {width!r}, expected a number above 0, up to 16: it multiplies the channels.")
     return max(8, round(base * width / 8) * 8)
 
 
@@ -146,10 +195,12 @@ def _stages(widths, rng, size: int, order="conv-bn-relu", stage_dropout=0.0) -> 
 
 
 def _checked_shape(stack: Sequential, size: int) -> tuple[int, ...]:
-    shape = stack.output_shape((size, size, 1))
-    if min(shape) < 1:
-        raise UserError(f"the picture size is {size}, but the poolings leave no pixel of it; choose 16 or more.")
-    return shape
+    """What the stack makes of a picture of size x size; UserError where the poolings leave nothing of it."""
+    smallest = 2 ** sum(isinstance(leaf, MaxPool2d) for _, leaf in stack.leaves())
+    if not isinstance(size, int) or size < smallest:
+        raise UserError(f"the picture size is {size!r}, expected a whole number of pixels, {smallest} or more "
+                        f"(each max-pooling halves it).")
+    return stack.output_shape((size, size, 1))
 
 
 def _average_head(channels: int, rng, dropout: float) -> Sequential:
@@ -173,9 +224,8 @@ def vgg(rng=None, *, size=48, width=1.0, head="compact", dropout=0.5, stage_drop
     (their text)."""
     rng = rng or np.random.default_rng(0)
     options = dict(size=size, width=width, head=head, dropout=dropout, stage_dropout=stage_dropout, order=order)
-    if head not in ("compact", "fc3", "average") or order not in ("conv-bn-relu", "conv-relu-bn"):
-        raise UserError(f"vgg(head={head!r}, order={order!r}): head is compact, fc3 or average; "
-                        f"order is conv-bn-relu or conv-relu-bn.")
+    if head not in ("compact", "fc3", "average"):
+        raise UserError(f"head is {head!r}, expected compact, fc3 or average.")
     stack, shape = _stages([_channels(c, width) for c in (64, 128, 256, 512)], rng, size, order, stage_dropout)
     if head == "average":
         return Model("vgg", options, {"": stack, "head": _average_head(shape[2], rng, dropout)})
@@ -237,12 +287,13 @@ NAMES = tuple(_ZOO)
 
 def build(name: str, rng: np.random.Generator | None = None, **options) -> Model:
     """A fresh model by name, with the options of the function of that name."""
-    if name not in _ZOO:
+    if name not in NAMES:
         raise UserError(f"there is no model {name!r}; the models are {', '.join(NAMES)}.")
-    try:
-        return _ZOO[name](rng, **options)
-    except TypeError as error:
-        raise UserError(f"model {name}({_call(options)}): {error}; see help(tinyfer.models.{name}).") from None
+    known = tuple(inspect.signature(_ZOO[name]).parameters)[1:]
+    for key in options:
+        if key not in known:
+            raise UserError(f"model {name} has no option {key!r}; its options are {', '.join(known)}.")
+    return _ZOO[name](rng, **options)
 
 
 # --------------------------------------------------------------------------------------------------------------- files
@@ -256,11 +307,29 @@ def shipped() -> tuple[str, ...]:
 def save(model: Model, path, half: bool = False) -> None:
     """Write the model alone, weights and what belongs to them, atomically; half: matrices as float16, for shipping."""
     arrays = {key: a.astype(np.float16) if half and a.ndim > 1 else a for key, a in model.state().items()}
-    checkpoint.save(path, arrays, checkpoint.model_meta(model))
+    description = {"name": model.name, "options": model.options, "labels": list(model.labels),
+                   "preprocess": model.preprocess.to_dict(), "meta": model.meta}
+    checkpoint.save(path, arrays, description)
+
+
+class _Blank:
+    """Stands in for the random generator of a network whose weights are about to be loaded: zeros, and no more of them
+    than the file holds, whatever options a hostile one asks for."""
+
+    def __init__(self, numbers: int):
+        self.left = numbers
+
+    def standard_normal(self, shape, dtype) -> np.ndarray:
+        self.left -= math.prod(shape)
+        if self.left < 0:
+            raise UserError("its options describe a larger network than it has weights for.")
+        return np.zeros(shape, dtype)
 
 
 def load(path) -> Model:
-    """A model by the path of its file or by the name of one that is shipped; float32 again, whatever the file holds."""
+    """A model by the path of its file or by the name of one that is shipped; float32 again, whatever the file holds.
+
+    Any other file, and one whose parts do not fit each other, is a UserError."""
     if str(path) in shipped():
         path = WEIGHTS / f"{path}.npz"
     elif not pathlib.Path(path).exists():
@@ -268,16 +337,20 @@ def load(path) -> Model:
                         f"{', '.join(shipped()) or 'none yet'}; train one with `python -m tinyfer.train`.")
     arrays, description = checkpoint.read(path, checkpoint.MODEL)
     try:
-        model = build(description["name"], **description["options"])
-        model.labels, model.meta = tuple(description["labels"]), dict(description["meta"])
+        blank = _Blank(sum(a.size for a in arrays.values()))
+        model = build(description["name"], blank, **description["options"])  # type: ignore[arg-type]
+        model.labels, model.meta = _labels(description["labels"]), dict(description["meta"])
         model.preprocess = Preprocess.from_dict(description["preprocess"])
-    except (KeyError, TypeError, ValueError) as error:
-        if isinstance(error, UserError):
-            raise UserError(f"{path}: {error}") from None
-        raise UserError(f"{path}: its description lacks or garbles {error}; was it written by another version?"
-                        ) from None
-    try:
         model.load_state({key: a.astype(np.float32) for key, a in arrays.items()})
     except UserError as error:
-        raise UserError(f"{path}: {error}") from None
+        raise UserError(f"cannot use {path} as a model: {error}") from None
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        raise UserError(f"cannot use {path} as a model: its description is incomplete or garbled "
+                        f"({type(error).__name__}: {error}).") from None
     return model
+
+
+def _labels(names) -> tuple[str, ...]:
+    if not (isinstance(names, list) and len(names) == CLASSES and all(isinstance(name, str) for name in names)):
+        raise UserError(f"its label names are {names!r:.80}, expected {CLASSES} names.")
+    return tuple(names)

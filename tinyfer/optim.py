@@ -4,7 +4,7 @@
     optimizer.step()                                   # reads every param.grad, writes every param.value
 
 A model's parameters lie in two flat arrays, decayed ones first, so that a step is two passes over memory; any other
-list of Param works as well, one pass a tensor."""
+list of Param works as well, one pass a tensor. A model may be named in place of its params."""
 
 from __future__ import annotations
 
@@ -15,15 +15,26 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from tinyfer import ops
+from tinyfer.errors import UserError
 
 
 def _segments(params) -> list[tuple[np.ndarray, np.ndarray, bool]]:
     """Flat (value, grad, decays) runs to update: two for a model's parameters, else one for each Param."""
+    params = getattr(params, "params", params)
     if hasattr(params, "decayed"):
         cut = params.decayed
         runs = [(params.value[:cut], params.grad[:cut], True), (params.value[cut:], params.grad[cut:], False)]
         return [run for run in runs if run[0].size]
     return [(p.value.reshape(-1), p.grad.reshape(-1), p.decays) for p in params]
+
+
+def _checked(state: dict, expected: dict[str, np.ndarray], what: str) -> dict[str, np.ndarray]:
+    """state, if it has exactly the arrays of `expected`, in their shapes; a UserError otherwise."""
+    for key in {**expected, **state}:
+        if key not in state or key not in expected or np.shape(state[key]) != expected[key].shape:
+            raise UserError(f"the saved state is not of this {what}: {key} is missing, surplus or misshapen; "
+                            f"go on with the options that it was saved with.")
+    return state
 
 
 class Optimizer:
@@ -52,8 +63,8 @@ class Optimizer:
         return arrays | {"t": np.array(self.t)}
 
     def load_state(self, state: dict[str, np.ndarray]) -> None:
-        """Take up where `state()` left off."""
-        self.t = int(state["t"])
+        """Take up where `state()` left off; UserError if that was another optimizer's or another model's."""
+        self.t = int(_checked(state, self.state(), type(self).__name__)["t"])
         for name, runs in self._slots.items():
             for i, run in enumerate(runs):
                 run[...] = state[f"{name}{i}"]
@@ -126,7 +137,7 @@ def schedule(name: str, lr: float, total_steps: int, warmup_steps: int = 0) -> C
 
     shapes = dict(zip(SCHEDULES, (constant, step, cosine, one_cycle), strict=True))
     if name not in shapes:
-        raise ValueError(f"schedule {name!r}: expected one of {', '.join(SCHEDULES)}")
+        raise UserError(f"there is no schedule {name!r}; the schedules are {', '.join(SCHEDULES)}.")
     warmup_steps = 0 if name == "one-cycle" else min(warmup_steps, total_steps)
 
     def at(step_number: int) -> float:
@@ -176,7 +187,7 @@ class EMA:
         return {name: array.copy() for name, array in self._average.items()} | {"n": np.array(self.n)}
 
     def load_state(self, state: dict[str, np.ndarray]) -> None:
-        """Take up where `state()` left off."""
-        self.n = int(state["n"])
+        """Take up where `state()` left off; UserError if that was another model's."""
+        self.n = int(_checked(state, self.state(), "moving average")["n"])
         for name, average in self._average.items():
             average[...] = state[name]
