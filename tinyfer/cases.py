@@ -24,7 +24,7 @@ LAYOUTS = ("C", "F", "slice", "reversed", "read-only")
 FULL = {"N": 3, "C": 20, "H": 13}  # largest sizes; C also off the vector width, H and W also smaller than the kernel
 TINY = {"N": 2, "C": 3, "H": 4}  # small enough to differentiate by every entry
 
-EXAMPLES = 30  # cases of each op that a check draws
+EXAMPLES = 60  # cases of each op that a check draws
 # hypothesis, in the tests and in the gradient checker
 SETTINGS = {"max_examples": EXAMPLES, "deadline": None, "report_multiple_bugs": False}
 
@@ -136,14 +136,14 @@ def _off_zero(rng, shape):
     return x + np.copysign(0.1, x)
 
 
-def _spread(rng, shape):
+def spread(rng, shape):
     """Values whose every channel varies: evenly spaced and shuffled, with noise, and an offset for each channel."""
     count = int(np.prod(shape[:-1]))
     x = np.linspace(-1.5, 1.5, count)[:, None] + rng.uniform(-0.2, 0.2, (count, shape[-1]))
     return rng.permuted(x, axis=0).reshape(shape) + rng.uniform(-3, 3, shape[-1])
 
 
-def _distinct(rng, shape):
+def distinct(rng, shape):
     """A permutation: no two values closer than 0.01, so that max-pooling has a derivative."""
     return (rng.permutation(int(np.prod(shape))) * 0.01 - 0.005 * np.prod(shape)).reshape(shape)
 
@@ -186,7 +186,7 @@ def _batchnorm(draw, rng):
     if np.prod(shape[:-1]) == 1:  # one value a channel has no variance
         shape = (2, *shape[1:])
     gamma = _off_zero(rng, shape[-1])
-    return _spread(rng, shape), gamma, rng.standard_normal(shape[-1]), draw.pick("eps", (1e-5, 1e-3))
+    return spread(rng, shape), gamma, rng.standard_normal(shape[-1]), draw.pick("eps", (1e-5, 1e-3))
 
 
 def statistics(x):
@@ -216,7 +216,7 @@ def _batchnorm_eval_backward(draw, rng):
 
 def _maxpool(draw, rng):
     size, stride = draw("size", 1, 3), draw("stride", 1, 3)
-    return _distinct(rng, _picture_shape(draw, lowest=size)), size, stride
+    return distinct(rng, _picture_shape(draw, lowest=size)), size, stride
 
 
 def _maxpool_backward(draw, rng):

@@ -5,9 +5,9 @@
     with ops.using(**kernels): ...         they run wherever the engine calls these ops
     estimate(kernels, step, 64, 28709)     seconds per epoch, known before training starts
 
-A function is first run as plain Python, where a wrong index is an error and not a wrong number, and held to the reference on
-small cases; then it is compiled with njit and held to it again, and a parallel one with one thread and with all. Plain
-functions that the file itself defines may call each other. Nothing of the student's is ever cached on disk."""
+A function is first run as plain Python, where a wrong index is an error and no wrong number, and held to the reference
+on small cases; then it is compiled with njit and held to it again, and a parallel one with one thread and with all.
+Plain functions that the file itself defines may call each other. Nothing of the student's is ever cached on disk."""
 
 import difflib
 import importlib.util
@@ -43,10 +43,10 @@ class Kernels(dict):
         self.path, self.notes, self.rates = path, [], {}
 
 
-def load(path, check: bool = True, dtype=np.float32, say: Callable[[str], None] | None = None) -> Kernels:
+def load(path, check=True, dtype=np.float32, say: Callable[[str], None] | None = None) -> Kernels:
     """The functions of a Python file that are named like ops, checked against the reference, compiled and timed.
 
-    Raises UserError where the file cannot be read or run, defines no op, or a function's arguments or results are wrong.
+    Raises UserError where the file cannot be run or defines no op, or a function's arguments or results are wrong.
     check=False only compiles (the gradient checker and the tests do the checking); say is told what takes long."""
     path = pathlib.Path(path)
     found = _functions(path)
@@ -63,7 +63,7 @@ def load(path, check: bool = True, dtype=np.float32, say: Callable[[str], None] 
     return kernels
 
 
-# ---------------------------------------------------------------------------------------------------- reading the file
+# ----------------------------------------------------------------------------------------------------- reading the file
 
 
 def _functions(path: pathlib.Path) -> dict[str, Callable]:
@@ -85,7 +85,8 @@ def _functions(path: pathlib.Path) -> dict[str, Callable]:
     except (UnicodeDecodeError, ValueError) as error:
         raise UserError(f"{path}: this is not a text file of Python source ({error})") from error
     except (Exception, SystemExit) as error:
-        raise UserError(f"{_place(error, path)}: running the file stops with {type(error).__name__}: {error}") from error
+        fault = f"{type(error).__name__}: {error}"
+        raise UserError(f"{_place(error, path)}: running the file stops with {fault}") from error
     functions = {name: f for name, f in vars(module).items() if not name.startswith("_") and _is_own(f, module)}
     if not any(name in ops.NAMES for name in functions):
         hint = " ".join(_near_misses(functions, path)) or f"the ops are {', '.join(ops.NAMES)}"
@@ -137,7 +138,7 @@ def _check_signature(op: str, f, path) -> None:
                         "all of them and in this order")  # fmt: skip
 
 
-# ------------------------------------------------------------------------------------------------------ checking results
+# ----------------------------------------------------------------------------------------------------- checking results
 
 
 def _call(op: str, f, args, path) -> tuple:
@@ -198,8 +199,8 @@ def _compare(op, f, case, expected, results, path, stage, earlier=None, one_thre
             one_thread=None if one_thread is None else one_thread[i])  # fmt: skip
         if earlier is not None:  # the first call was right: what was kept between the calls?
             looks = explain.explain_mismatch(earlier[0][i], earlier[1][i], again=(expected[i], actual))
-        raise UserError(f"{_where(op, f, path)}: {name} is wrong{stage} on {case.told()}: expected {name}{place} {wanted}, "
-                        f"it gives {given}; looks like: {looks}")  # fmt: skip
+        raise UserError(f"{_where(op, f, path)}: {name} is wrong{stage} on {case.told()}: expected {name}{place} "
+                        f"{wanted}, it gives {given}; looks like: {looks}")  # fmt: skip
 
 
 def _check_threads(op: str, f, path) -> None:
@@ -235,7 +236,8 @@ def _compiled(op: str, f, kernels: Kernels, dtype, check: bool, say) -> Callable
     except (numba.core.errors.NumbaError, ImportError, NotImplementedError) as error:
         reason = _reason(error, f, kernels.path)
         if own:
-            raise UserError(f"{reason}: Numba cannot compile {op}; to run it as plain Python, take @njit away") from error
+            told = f"Numba cannot compile {op}; to run it as plain Python, take @njit away"
+            raise UserError(f"{reason}: {told}") from error
         kernels.notes.append(f"{reason}: Numba cannot compile {op}, so it runs as plain Python, which is slow")
         return f
     except Exception as error:  # with check, plain Python has just done the same without an exception
@@ -265,8 +267,7 @@ def _njit(f, **options) -> Callable:
     """f compiled, never cached, together with the plain functions of its own file that it calls.
 
     A function that says prange is compiled for all cores: that is what it means."""
-    compiled = {}  # the names that f sees, with every plain function of its file replaced by a compiled one
-    compiled.update(f.__globals__)
+    compiled = dict(f.__globals__)  # the names that f sees, the plain functions of its file replaced by compiled ones
     reached = _reached(f)
     parallel = any("prange" in g.__code__.co_names for g in reached.values())
 
@@ -310,7 +311,7 @@ def _reason(error: Exception, f, path) -> str:
     return f"{path}:{line} `{source}`: {cause[:200]}"
 
 
-# -------------------------------------------------------------------------------------------------------------- timing
+# --------------------------------------------------------------------------------------------------------------- timing
 
 
 def _rate(op: str, f) -> float:
@@ -334,14 +335,15 @@ def _seconds(f, case) -> float:
 
 def _speed(op: str, rate: float) -> str:
     unit = "multiply-adds" if op.startswith(("conv2d", "dense")) else "values"
-    return f"{op}: yours does {1e-6 / rate:,.3g} million {unit} a second, ours {1e-6 / _rate(op, getattr(stock, op)):,.3g}"
+    ours = _rate(op, getattr(stock, op))
+    return f"{op}: yours does {1e-6 / rate:,.3g} million {unit} a second, ours {1e-6 / ours:,.3g}"
 
 
 def estimate(kernels: Kernels, step: Callable[[], object], images_per_step: int, images: int) -> float:
     """Seconds per epoch with the student's kernels, without waiting for one.
 
-    step() does one training step on images_per_step pictures through `ops`. It is run with our kernels, counting the work
-    of the ops that the student replaces; their share of its time is then exchanged for the student's, at measured speed."""
+    step() does one training step on images_per_step pictures through `ops`. It is run with our kernels, counting the
+    work of the ops that the student replaces; their time is then exchanged for the student's, at measured speed."""
     taken = {op: [0.0, 0] for op in kernels}  # seconds in our kernel, units of work
 
     def spy(op):
