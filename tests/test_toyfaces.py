@@ -1,6 +1,7 @@
 """Toy faces: what they promise as a data set, as pictures and as faces that a real detector finds."""
 
 import hashlib
+import os
 import subprocess
 import sys
 
@@ -52,7 +53,6 @@ import hashlib, numpy as np
 from tinyfer.data.toyfaces import toyfaces
 d = toyfaces(140, np.random.default_rng(3))
 print(hashlib.sha256(b"".join(s.images.tobytes() + s.labels.tobytes() for s in d)).hexdigest())"""
-    import os
     env = {**os.environ, "NUMBA_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     told = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True).stdout
     assert told.strip() == fingerprint(toyfaces(140, np.random.default_rng(3)))
@@ -134,7 +134,7 @@ def test_random_parameters_keep_what_belongs_together():
 
 
 def held_out_accuracy(x, y, x_test, y_test, steps=120, rate=0.05, decay=0.1) -> float:
-    """Softmax regression on standardised pixels by full-batch Nesterov steps -> its best held-out accuracy on the way."""
+    """Softmax regression on standardised pixels, full-batch Nesterov steps -> its best held-out accuracy on the way."""
     mean, std = x.mean(0), x.std(0) + 1e-3
     x, x_test = (x - mean) / std, (x_test - mean) / std
     w, v, best = np.zeros((x.shape[1], 7), np.float32), np.zeros((x.shape[1], 7), np.float32), 0.0

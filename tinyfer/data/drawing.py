@@ -57,7 +57,7 @@ class Drawing:
 
     def pieces(self, segments: int) -> int:
         """How finely to cut a curve of so many segments: enough for the picture's size, no more."""
-        return int(np.clip(np.ceil(self.detail * 20 / segments), 2, 10))
+        return int(np.clip(np.ceil(self.detail * 12 / segments), 2, 10))
 
     def _add(self, kind, points, widths, clip, value, opacity, multiply, soft, rim, rim_width, slope):
         xy = self.origin + self.scale[:, None, None] * points
@@ -109,82 +109,86 @@ class Drawing:
         paint_all(canvases, points, styles, np.array(self.table, np.int64))
 
 
-@kernel(error_model="numpy")
-def bounds(points, kind, reach, height, width):
-    """The rectangle of pixels (top, bottom, left, right) that a shape can touch; reach: how far beyond its points."""
-    if kind == GLOW:   # centre and two half axes
-        dx = abs(points[1, 0] - points[0, 0]) + abs(points[2, 0] - points[0, 0])
-        dy = abs(points[1, 1] - points[0, 1]) + abs(points[2, 1] - points[0, 1])
-        left, right, top, bottom = points[0, 0] - dx, points[0, 0] + dx, points[0, 1] - dy, points[0, 1] + dy
-    else:
-        left = right = points[0, 0]
-        top = bottom = points[0, 1]
-        for i in range(len(points)):
-            w = points[i, 2] + reach
-            left, right = min(left, points[i, 0] - w), max(right, points[i, 0] + w)
-            top, bottom = min(top, points[i, 1] - w), max(bottom, points[i, 1] + w)
-    last_x, last_y = np.float32(width), np.float32(height)   # first into the picture, then to integers
-    left, right = min(max(left, ZERO), last_x), min(max(right, -ONE), last_x)
-    top, bottom = min(max(top, ZERO), last_y), min(max(bottom, -ONE), last_y)
-    return int(top), min(int(bottom) + 1, height), int(left), min(int(right) + 1, width)
-
+# The painting itself: one row of one shape at a time, in single precision. The inner loops run over a row's pixels and
+# not over a shape's edges, so that they become vector instructions. Plain loops instead of array expressions, and few
+# functions: this is what new users wait for while Numba compiles it.
 
 @kernel(error_model="numpy")
-def fill_row(points, xs, y, reach, distance, inside):
-    """Signed distance (negative inside) of the pixels (xs, y) to the edge of a closed polygon (M,3), into `distance`.
+def find_box(points, kind, soft, box):
+    """The rectangle that a shape can touch -> box (4,): left, top, right, bottom in pixels, maybe off the picture."""
+    for j in range(2):
+        box[j] = box[2 + j] = points[0, j]
+        if kind == GLOW:   # points: the centre and the ends of two half axes
+            reach = abs(points[1, j] - points[0, j]) + abs(points[2, j] - points[0, j])
+            box[j] -= reach
+            box[2 + j] += reach
+        else:
+            for k in range(len(points)):
+                reach = points[k, 2] + soft
+                box[j] = min(box[j], points[k, j] - reach)
+                box[2 + j] = max(box[2 + j], points[k, j] + reach)
 
-    Distances beyond `reach` are all the same to the painter and come out as FAR."""
+
+@kernel(error_model="numpy")
+def fill_row(points, xs, y, style, centre_x, centre_y, cover, side, tone):
+    """Coverage and tone of the pixels (xs, y) by the closed polygon (M,3), into `cover` and `tone`; side: room."""
+    soft, over, rim = style[SOFT], ONE / style[RIM_WIDTH], style[RIM]
+    reach = max(soft, style[RIM_WIDTH] if rim != ZERO else ZERO)   # no one asks for distances beyond
     for i in range(len(xs)):
-        distance[i], inside[i] = FAR, ONE
-    m = len(points)
-    for k in range(m):
-        x0, y0 = points[k, 0], points[k, 1]
-        x1, y1 = points[(k + 1) % m, 0], points[(k + 1) % m, 1]
-        ex, ey = x1 - x0, y1 - y0
+        cover[i], side[i] = FAR, ONE
+    x0, y0 = points[-1, 0], points[-1, 1]
+    for k in range(len(points)):
+        x1, y1 = points[k, 0], points[k, 1]
+        ex, ey, py = x1 - x0, y1 - y0, y - y0
         inverse = ONE / max(ex * ex + ey * ey, TINY)
-        py = y - y0
         if min(y0, y1) - reach < y < max(y0, y1) + reach:
-            for i in range(len(xs)):   # over a row's pixels, not over edges: this loop becomes vector instructions
+            for i in range(len(xs)):   # squared distance to the nearest edge
                 px = xs[i] - x0
                 t = min(max((px * ex + py * ey) * inverse, ZERO), ONE)
                 dx, dy = px - t * ex, py - t * ey
-                distance[i] = min(distance[i], dx * dx + dy * dy)
-        if (y0 <= y) != (y1 <= y):   # the edge crosses this row: every pixel left of the crossing changes sides
+                cover[i] = min(cover[i], dx * dx + dy * dy)
+        if (y0 <= y) != (y1 <= y):     # the edge crosses this row: every pixel left of the crossing changes sides
             crossing = x0 + ex * py / ey
             for i in range(len(xs)):
-                inside[i] = -inside[i] if xs[i] < crossing else inside[i]
+                side[i] = -side[i] if xs[i] < crossing else side[i]
+        x0, y0 = x1, y1
+    value, slope_x, slope_y = style[VALUE], style[SLOPE_X], style[SLOPE_Y] * (y - centre_y)
     for i in range(len(xs)):
-        distance[i] = inside[i] * np.sqrt(distance[i])
+        d = side[i] * np.sqrt(cover[i])         # negative inside
+        edge = max(ONE + d * over, ZERO)        # 1 at the edge, 0 deep inside
+        light = ONE + slope_x * (xs[i] - centre_x) + slope_y
+        tone[i] = value * (ONE - rim * min(edge, ONE) * edge) * light
+        a = min(max(HALF - d / soft, ZERO), ONE)
+        cover[i] = a * a * (THREE - TWO * a)
 
 
 @kernel(error_model="numpy")
-def stroke_row(points, xs, y, reach, distance, half_width):
-    """Distance of the pixels (xs, y) to the edge of a line of half widths points[:, 2], and the half width there.
-
-    Pieces of the line farther off than `reach` are left out."""
+def stroke_row(points, xs, y, soft, cover, half_width):
+    """Coverage of the pixels (xs, y) by a line of half widths points[:, 2], into `cover`; half_width: room."""
     for i in range(len(xs)):
-        distance[i], half_width[i] = FAR, ZERO
+        cover[i], half_width[i] = FAR, ZERO
     for k in range(len(points) - 1):
         x0, y0, w0 = points[k, 0], points[k, 1], points[k, 2]
-        ex, ey, ew = points[k + 1, 0] - x0, points[k + 1, 1] - y0, points[k + 1, 2] - w0
-        inverse = ONE / max(ex * ex + ey * ey, TINY)
-        py = y - y0
-        beyond = reach + max(w0, points[k + 1, 2])
-        if not min(y0, points[k + 1, 1]) - beyond < y < max(y0, points[k + 1, 1]) + beyond:
-            continue
-        for i in range(len(xs)):
-            px = xs[i] - x0
-            t = min(max((px * ex + py * ey) * inverse, ZERO), ONE)
-            dx, dy = px - t * ex, py - t * ey
-            w = w0 + t * ew
-            d = np.sqrt(dx * dx + dy * dy) - w
-            closer = d < distance[i]
-            distance[i] = d if closer else distance[i]
-            half_width[i] = w if closer else half_width[i]
+        y1, w1 = points[k + 1, 1], points[k + 1, 2]
+        beyond = soft + max(w0, w1)
+        if min(y0, y1) - beyond < y < max(y0, y1) + beyond:
+            ex, ey, ew, py = points[k + 1, 0] - x0, y1 - y0, w1 - w0, y - y0
+            inverse = ONE / max(ex * ex + ey * ey, TINY)
+            for i in range(len(xs)):
+                px = xs[i] - x0
+                t = min(max((px * ex + py * ey) * inverse, ZERO), ONE)
+                dx, dy, w = px - t * ex, py - t * ey, w0 + t * ew
+                d = np.sqrt(dx * dx + dy * dy) - w
+                closer = d < cover[i]
+                cover[i] = d if closer else cover[i]
+                half_width[i] = w if closer else half_width[i]
+    for i in range(len(xs)):   # a line thinner than its soft edge must not look thicker than it is: the last factor
+        a = min(max(HALF - cover[i] / soft, ZERO), ONE)
+        cover[i] = a * a * (THREE - TWO * a) * min(TWO * half_width[i] / soft, ONE)
 
 
 @kernel(error_model="numpy")
-def glow_row(points, xs, y, weight):
+def glow_row(points, xs, y, cover):
     """(1 - r^2)^2 inside the ellipse of centre points[0], half axes to points[1] and points[2]; 0 outside."""
     cx, cy = points[0, 0], points[0, 1]
     ax, ay, bx, by = points[1, 0] - cx, points[1, 1] - cy, points[2, 0] - cx, points[2, 1] - cy
@@ -194,94 +198,61 @@ def glow_row(points, xs, y, weight):
         px = xs[i] - cx
         u, v = (px * ax + py * ay) * over_a, (px * bx + py * by) * over_b
         r = max(ONE - u * u - v * v, ZERO)
-        weight[i] = r * r
+        cover[i] = r * r
 
 
 @kernel(error_model="numpy")
-def cover_row(distance, half_width, soft, thin):
-    """Signed distances to an edge -> coverage 0..1, a smooth step of width `soft`, in place; thin: of a line."""
-    for i in range(len(distance)):
-        a = min(max(HALF - distance[i] / soft, ZERO), ONE)
-        a = a * a * (THREE - TWO * a)
-        if thin:   # a line thinner than its soft edge must not look thicker than it is
-            a = a * min(TWO * half_width[i] / soft, ONE)
-        distance[i] = a
-
-
-@kernel(error_model="numpy")
-def tone_row(distance, xs, y, centre_x, centre_y, style, tone):
-    """The tone of a fill's pixels (xs, y): darker towards its edge by the rim, rising along the slope."""
-    value, rim, over = style[VALUE], style[RIM], ONE / style[RIM_WIDTH]
-    slope_x, slope_y = style[SLOPE_X], style[SLOPE_Y] * (y - centre_y)
-    for i in range(len(xs)):
-        edge = max(ONE + distance[i] * over, ZERO)   # 1 at the edge, 0 deep inside
-        tone[i] = value * (ONE - rim * min(edge, ONE) * edge) * (ONE + slope_x * (xs[i] - centre_x) + slope_y)
-
-
-@kernel(error_model="numpy")
-def blend_row(pixels, coverage, tone, opacity, multiply):
-    """Lay the tone over the pixels, or multiply them by 1 + tone, as far as coverage and opacity go."""
-    for i in range(len(pixels)):
-        a = coverage[i] * opacity
-        pixels[i] += a * (tone[i] * pixels[i] if multiply else tone[i] - pixels[i])
-
-
-@kernel(error_model="numpy")
-def mask_row(coverage, mask, clip):
-    """Remember a row's coverage in the mask, or weigh it by what the mask remembers."""
-    for i in range(len(coverage)):
-        if clip == MAKE_MASK:
-            mask[i] = coverage[i]
-        else:
-            coverage[i] *= mask[i]
-
-
-@kernel(error_model="numpy")
-def paint_shape(canvas, mask, rows, points, style, kind, clip):
-    """Paint one shape onto canvas (H,W).
-
-    mask (H,W): coverage of the last fill that asked to be remembered; rows (4,W): room to work in. Array expressions
-    (slices assigned, arange, mean) are spelled out as loops: they take Numba many seconds to compile."""
-    height, width = canvas.shape
+def blend_row(pixels, mask, cover, tone, style, clip):
+    """Lay the tone over the pixels, or multiply them by 1 + tone, as far as coverage, mask and opacity go."""
     if clip == MAKE_MASK:
-        for y in range(height):
-            for x in range(width):
-                mask[y, x] = ZERO
-    top, bottom, left, right = bounds(points, kind, style[SOFT], height, width)
-    if left >= right:
-        return
-    xs, near, extra, tone = rows[0, left:right], rows[1, left:right], rows[2, left:right], rows[3, left:right]
-    for i in range(len(xs)):
-        xs[i] = np.float32(left + i) + HALF
-        tone[i] = style[VALUE]
-    centre_x, centre_y = ZERO, ZERO
-    for k in range(len(points)):
-        centre_x += points[k, 0] / np.float32(len(points))
-        centre_y += points[k, 1] / np.float32(len(points))
-    reach = max(style[SOFT], style[RIM_WIDTH] if style[RIM] != ZERO else ZERO)
-    for row in range(top, bottom):
-        y = np.float32(row) + HALF
-        if kind == FILL:
-            fill_row(points, xs, y, reach, near, extra)
-            tone_row(near, xs, y, centre_x, centre_y, style, tone)
-        elif kind == STROKE:
-            stroke_row(points, xs, y, reach, near, extra)
-        else:
-            glow_row(points, xs, y, near)
-        if kind != GLOW:
-            cover_row(near, extra, style[SOFT], kind == STROKE)
-        if clip != FREE:
-            mask_row(near, mask[row, left:right], clip)
-        blend_row(canvas[row, left:right], near, tone, style[OPACITY], style[MULTIPLY] > HALF)
+        for i in range(len(pixels)):
+            mask[i] = cover[i]
+    elif clip == INSIDE:
+        for i in range(len(pixels)):
+            cover[i] *= mask[i]
+    opacity = style[OPACITY]
+    if style[MULTIPLY] > HALF:
+        for i in range(len(pixels)):
+            pixels[i] += cover[i] * opacity * tone[i] * pixels[i]
+    else:
+        for i in range(len(pixels)):
+            pixels[i] += cover[i] * opacity * (tone[i] - pixels[i])
 
 
 @kernel(error_model="numpy")
 def paint_all(canvases, points, styles, table):
-    """canvases (N,H,W), points (N,P,3) in pixels, styles (N,S,8), table (S,4): kind, first and end point, clip mode."""
-    mask, rows = np.zeros(canvases.shape[1:], np.float32), np.zeros((4, canvases.shape[2]), np.float32)
-    for picture in range(len(canvases)):
+    """Paint pictures (N,H,W) in place.
+
+    points (N,P,3) pixels and half widths, styles (N,S,8), table (S,4): each shape's kind, first and end point, clip
+    mode. The mask holds the coverage of the last fill that asked to be remembered."""
+    n, height, width = canvases.shape
+    mask, rows = np.zeros((height, width), np.float32), np.zeros((4, width), np.float32)
+    box = np.zeros(4, np.float32)
+    for picture in range(n):
         for shape in range(len(table)):
-            start, stop = table[shape, 1], table[shape, 2]
-            if styles[picture, shape, OPACITY] > ZERO:
-                paint_shape(canvases[picture], mask, rows, points[picture, start:stop], styles[picture, shape],
-                            table[shape, 0], table[shape, 3])
+            style = styles[picture, shape]
+            kind, start, stop, clip = table[shape, 0], table[shape, 1], table[shape, 2], table[shape, 3]
+            if style[OPACITY] <= ZERO:
+                continue
+            if clip == MAKE_MASK:
+                for row in range(height):
+                    for x in range(width):
+                        mask[row, x] = ZERO
+            path = points[picture, start:stop]
+            find_box(path, kind, style[SOFT], box)
+            centre_x, centre_y = HALF * (box[0] + box[2]), HALF * (box[1] + box[3])
+            left, right = int(min(max(box[0], 0), width)), int(min(max(box[2] + 1, 0), width))
+            top, bottom = int(min(max(box[1], 0), height)), int(min(max(box[3] + 1, 0), height))
+            xs, cover, room, tone = rows[0, left:right], rows[1, left:right], rows[2, left:right], rows[3, left:right]
+            for i in range(len(xs)):
+                xs[i] = np.float32(left + i) + HALF
+                tone[i] = style[VALUE]
+            for row in range(top, bottom):
+                y = np.float32(row) + HALF
+                if kind == FILL:
+                    fill_row(path, xs, y, style, centre_x, centre_y, cover, room, tone)
+                elif kind == STROKE:
+                    stroke_row(path, xs, y, style[SOFT], cover, room)
+                else:
+                    glow_row(path, xs, y, cover)
+                blend_row(canvases[picture, row, left:right], mask[row, left:right], cover, tone, style, clip)

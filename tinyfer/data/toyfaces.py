@@ -94,10 +94,10 @@ PARAMETERS = {
     "occluder_tone": Parameter(0.5, 0.05, 0.95),
     "noise": Parameter(0, 0, 0.03, "standard deviation of each pixel's noise, in 0..1"),
     "blur": Parameter(0, 0, 0.035, meaning="unsharpness in face units (0.04 is about a pixel at 48x48)"),
-    "intensity": Parameter(1, 0.78, 1.15, "strength of the expression; 1: as EXPRESSIONS has it"),
+    "intensity": Parameter(1, 0.65, 1.12, "strength of the expression; 1: as EXPRESSIONS has it"),
     "variant": Parameter(0, 0, 1, meaning="which way of showing the expression, 0..1 over those there are"),
 }
-HABITS = 0.09           # spread of every action from face to face: no two people smile alike
+HABITS = 0.11           # spread of every action from face to face: no two people smile alike
 
 
 def random_parameters(n: int, rng: np.random.Generator) -> dict:
