@@ -22,6 +22,7 @@ import math
 import os
 import pathlib
 import sys
+import time
 import traceback
 import types
 import typing
@@ -30,7 +31,7 @@ from typing import Any
 
 from tinyfer.errors import UserError
 
-NOT_GIVEN: tuple[str, ...] = ()
+BEGUN = time.perf_counter()  # programs import this file first: near enough when the process began
 
 
 def option(default: Any, help: str, *, choices: Sequence[str] | None = None, low: float | None = None,
