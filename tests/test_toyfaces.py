@@ -113,6 +113,9 @@ def test_a_scene_holds_its_face_where_it_is_told():
 @pytest.mark.parametrize("call, told", [
     (lambda: draw(48, "joyful"), "joyful.*angry, disgust"),
     (lambda: draw(48, {"happy": 1.0, "bored": 1.0}), "bored"),
+    (lambda: draw(48, 3), "unknown expression 3"),
+    (lambda: draw(48, scale=0), "scale=0.*above 0"),
+    (lambda: scene(48, 64, face=-3), "-3 pixels wide"),
     (lambda: draw(2, "happy"), "2 pixels"),
     (lambda: draw(48, "happy", hat_size=3), "hat_size.*yaw"),
     (lambda: draw(48, "happy", hair="mohawk"), "mohawk.*bald"),

@@ -52,7 +52,9 @@ class Drawing:
         self.scale = np.asarray(scale, np.float64)
         self.blur = np.broadcast_to(np.asarray(blur, np.float64), (self.n,))
         self.detail = detail
-        self.points, self.styles, self.table = [], [], []
+        self.points: list[np.ndarray] = []
+        self.styles: list[np.ndarray] = []
+        self.table: list[tuple] = []
         self.count = 0
 
     def pieces(self, segments: int) -> int:

@@ -26,7 +26,8 @@ def _outline(corners, count: int) -> np.ndarray:
 class Portrait:
     """Builds the drawing of N faces; one method per part of the face, in the order in which they are painted."""
 
-    def __init__(self, p: dict, actions: dict, origin_x, origin_y, scale, height: int, width: int):
+    def __init__(self, p: dict, actions: dict, place, height: int, width: int):
+        origin_x, origin_y, scale = place
         self.p, self.a, self.n = p, actions, len(scale)
         self.middle, self.half = (width / 2, height / 2), height / 2
         self.drawing = Drawing(origin_x, origin_y, scale, detail=max(1.0, float(np.max(scale)) / 32),

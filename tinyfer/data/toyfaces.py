@@ -8,6 +8,7 @@
 They are drawings: a network trained on them knows drawn faces only, and nothing about people.
 """
 
+import numbers
 from typing import NamedTuple
 
 import numpy as np
@@ -44,17 +45,17 @@ PARAMETERS = {
     "yaw": Parameter(0, 6, 14, "normal", meaning="turn of the head to the picture's right, degrees"),
     "pitch": Parameter(0, 4, 9, "normal", meaning="nod downwards, degrees"),
     "roll": Parameter(0, 4, 10, "normal", meaning="tilt clockwise, degrees"),
-    "scale": Parameter(1, 0.91, 1.09, "size of the face; 1 fills the picture as in FER-2013"),
-    "shift_x": Parameter(0, -0.05, 0.05, "face's place, in pictures"),
-    "shift_y": Parameter(0, -0.05, 0.05, "face's place, in pictures"),
-    "light": Parameter(0, -0.10, 0.10, "brightness added to the whole picture"),
-    "contrast": Parameter(1, 0.8, 1.2, "spread of the greys about the middle one"),
+    "scale": Parameter(1, 0.91, 1.09, meaning="size of the face; 1 fills the picture as in FER-2013"),
+    "shift_x": Parameter(0, -0.05, 0.05, meaning="face's place, in pictures"),
+    "shift_y": Parameter(0, -0.05, 0.05, meaning="face's place, in pictures"),
+    "light": Parameter(0, -0.10, 0.10, meaning="brightness added to the whole picture"),
+    "contrast": Parameter(1, 0.8, 1.2, meaning="spread of the greys about the middle one"),
     "light_angle": Parameter(-130, -180, 180, meaning="where the light comes from, degrees; -90: from above"),
-    "light_side": Parameter(0.12, 0, 0.4, "how much brighter that side is"),
-    "shadow": Parameter(0.10, 0, 0.45, "darkness of the side away from the light"),
-    "skin": Parameter(0.70, 0.40, 0.84, "grey of the skin"),
+    "light_side": Parameter(0.12, 0, 0.4, meaning="how much brighter that side is"),
+    "shadow": Parameter(0.10, 0, 0.45, meaning="darkness of the side away from the light"),
+    "skin": Parameter(0.70, 0.40, 0.84, meaning="grey of the skin"),
     "hair": _choice(HAIR_NAMES, (5, 18, 15, 12, 16, 12, 11, 11), 2, "style of the hair"),
-    "hair_tone": Parameter(0.20, 0.05, 0.58, "grey of hair, brows and beard"),
+    "hair_tone": Parameter(0.20, 0.05, 0.58, meaning="grey of hair, brows and beard"),
     "hat": Parameter(0.45, 0.12, 0.85, meaning="grey of the hat"),
     "curl": Parameter(0.3, 0, 1, meaning="waviness of the strands"),
     "face_width": Parameter(1, 0.91, 1.09),
@@ -92,9 +93,9 @@ PARAMETERS = {
     "occluder_y": Parameter(0.55, -0.7, 1.0),
     "occluder_angle": Parameter(-18, -70, 70),
     "occluder_tone": Parameter(0.5, 0.05, 0.95),
-    "noise": Parameter(0, 0, 0.03, "standard deviation of each pixel's noise, in 0..1"),
-    "blur": Parameter(0, 0, 0.035, meaning="unsharpness in face units (0.04 is about a pixel at 48x48)"),
-    "intensity": Parameter(1, 0.65, 1.12, "strength of the expression; 1: as EXPRESSIONS has it"),
+    "noise": Parameter(0, -0.02, 0.03, meaning="standard deviation of each pixel's noise, in 0..1"),
+    "blur": Parameter(0, -0.02, 0.035, meaning="unsharpness in face units (0.04 is about a pixel at 48x48)"),
+    "intensity": Parameter(1, 0.65, 1.12, meaning="strength of the expression; 1: as EXPRESSIONS has it"),
     "variant": Parameter(0, 0, 1, meaning="which way of showing the expression, 0..1 over those there are"),
 }
 HABITS = 0.11           # spread of every action from face to face: no two people smile alike
@@ -114,8 +115,10 @@ def random_parameters(n: int, rng: np.random.Generator) -> dict:
 
 
 def _plausible(p: dict, rng) -> dict:
-    """Draw again in mind what belongs together: hair against skin, beards with short hair, hands from below."""
+    """Put right what does not go together: hair lost against the skin, beards with long hair, hands out of nowhere."""
     n = len(p["skin"])
+    for name in ("noise", "blur"):   # drawn from below 0: a good part of the pictures has none
+        p[name] = np.maximum(p[name], 0)
     close = np.abs(p["hair_tone"] - p["skin"]) < 0.16
     p["hair_tone"] = np.where(close, np.maximum(p["skin"] - 0.24, 0.06), p["hair_tone"])
     long_hair = np.isin(p["hair"], [HAIR_NAMES.index(name) for name in ("fringe", "long", "swept")])
@@ -138,7 +141,7 @@ def plain_parameters(n: int = 1) -> dict:
 
 def _mixture(expression) -> dict:
     """'happy' or {'happy': 0.6, 'sad': 0.4} -> weights by name; a wrong name is a UserError."""
-    weights = {expression: 1.0} if isinstance(expression, str) else dict(expression)
+    weights = expression if isinstance(expression, dict) else {expression: 1.0}
     for name in weights:
         if name not in EXPRESSIONS:
             raise UserError(f"unknown expression {name!r}: use one of {', '.join(LABELS)}")
@@ -165,24 +168,25 @@ def _fixed(p: dict, fixed: dict) -> dict:
         names = PARAMETERS[name].names
         if isinstance(value, str):
             value = names.index(value) if value in names else np.nan
-        if not np.isscalar(value) or not np.isfinite(value) or (names and value not in range(len(names))):
-            expected = f"one of {', '.join(names)}" if names else "a finite number"
+        sound = isinstance(value, numbers.Real) and np.isfinite(value) and (name != "scale" or value > 0)
+        if not sound or (names and value not in range(len(names))):
+            expected = f"one of {', '.join(names)}" if names else "a finite number" + " above 0" * (name == "scale")
             raise UserError(f"{name}={fixed[name]!r} makes no face: give {expected}")
         p[name] = np.full_like(p[name], float(value))
     return p
 
 
-def render(p: dict, actions: dict, height: int, width: int, x, y, radius, noise=None) -> np.ndarray:
+def render(p: dict, actions: dict, height: int, width: int, place, noise=None) -> np.ndarray:
     """N faces with parameters p -> uint8 (N,height,width).
 
-    x, y: pixels where the point between the eyes lies, radius: pixels per face unit; arrays (N,)."""
+    place: x, y in pixels of the point between the eyes, and pixels per face unit; three arrays (N,)."""
     n = len(p["skin"])
     canvases = np.empty((n, height, width), np.float32)
     v, u = np.mgrid[0:height, 0:width].astype(np.float32)
     u, v = (u + 0.5) / width - 0.5, (v + 0.5) / height - 0.5
     ground = [np.asarray(p[k], np.float32)[:, None, None] for k in ("backdrop", "backdrop_slope_x", "backdrop_slope_y")]
     canvases[:] = ground[0] * (1 + ground[1] * u * 2 + ground[2] * v * 2)
-    Portrait(p, actions, x, y, radius, height, width).build().paint(canvases)
+    Portrait(p, actions, place, height, width).build().paint(canvases)
     light, contrast, sigma = (np.asarray(p[k], np.float32)[:, None, None] for k in ("light", "contrast", "noise"))
     canvases = (canvases - np.float32(0.5)) * contrast + np.float32(0.5) + light
     if noise is not None:
@@ -203,14 +207,18 @@ def _habits(actions: dict, rng, n: int) -> dict:
     return {name: value + HABITS * rng.standard_normal(n) for name, value in actions.items()}
 
 
+def _check_size(size: int) -> None:
+    if not 8 <= size <= 4096:
+        raise UserError(f"a face of {size} pixels cannot be drawn: give a size from 8 to 4096")
+
+
 def draw(size: int, expression="neutral", rng: np.random.Generator | None = None, **fixed) -> np.ndarray:
     """One drawn face -> uint8 (size, size).
 
     expression: one of LABELS, or a mixture such as {"happy": 0.5, "surprise": 0.5}. Without rng the plain face, with it
     a random one; `fixed` sets single parameters by name (see PARAMETERS): yaw, roll, scale, light, skin, hair, glasses,
     beard, occlusion, noise, intensity ... UserError for a name that does not exist."""
-    if not 8 <= size <= 4096:
-        raise UserError(f"a face of {size} pixels cannot be drawn: give a size from 8 to 4096")
+    _check_size(size)
     p = _fixed(plain_parameters(1) if rng is None else random_parameters(1, rng), fixed)
     actions = actions_of([expression], p)
     noise = None
@@ -219,7 +227,7 @@ def draw(size: int, expression="neutral", rng: np.random.Generator | None = None
         noise = rng.standard_normal((1, size, size), np.float32)
     elif p["noise"][0] > 0:
         noise = np.random.default_rng(0).standard_normal((1, size, size), np.float32)
-    return render(p, actions, size, size, *_place(p, size), noise)[0]
+    return render(p, actions, size, size, _place(p, size), noise)[0]
 
 
 def scene(height: int, width: int, expression="neutral", *, x=None, y=None, face=None, **fixed) -> np.ndarray:
@@ -229,10 +237,12 @@ def scene(height: int, width: int, expression="neutral", *, x=None, y=None, face
     third of the height). Other parameters as in `draw`; call it again with others and the face moves."""
     p = _fixed(plain_parameters(1), {"background": "room", **fixed})
     face = height / 3 if face is None else face
+    if not face > 0:
+        raise UserError(f"a face {face} pixels wide cannot be drawn: give a width above 0")
     radius = np.array([face / 1.5])
     x, y = width / 2 if x is None else x, height / 2 if y is None else y
-    return render(p, actions_of([expression], p), height, width, np.array([float(x)]),
-                  np.array([float(y)]) - CENTRE_Y * radius, radius)[0]
+    return render(p, actions_of([expression], p), height, width,
+                  (np.array([float(x)]), np.array([float(y)]) - CENTRE_Y * radius, radius))[0]
 
 
 def toyfaces(n: int, rng: np.random.Generator, size: int = 48) -> Dataset:
@@ -247,15 +257,13 @@ def toyfaces(n: int, rng: np.random.Generator, size: int = 48) -> Dataset:
         labels = rng.permutation(np.arange(count) % len(LABELS))
         splits.append(Split(draw_many(labels, rng, size), labels.astype(np.int64), name))
     text = f"toy faces: {n:,} drawn pictures of {size}x{size}, " + ", ".join(f"{s.name} {len(s):,}" for s in splits)
-    return Dataset(*splits, Info(source="toyfaces", layout="drawn", text=text + "; for drawn faces only", toy=True))
-
-
-# `from tinyfer import data` gives the function under the module's name: let it lead to the other ways of drawing too
-toyfaces.draw, toyfaces.scene = draw, scene
+    info = Info(source="toyfaces", layout="drawn", text=text + "; for drawn faces only", toy=True)
+    return Dataset(splits[0], splits[1], splits[2], info)
 
 
 def draw_many(labels: np.ndarray, rng: np.random.Generator, size: int = 48, **fixed) -> np.ndarray:
     """Random faces with the expressions of labels (N,), indices into LABELS -> uint8 (N,size,size)."""
+    _check_size(size)
     images = np.empty((len(labels), size, size), np.uint8)
     chunk = max(1, min(512, 2 ** 21 // size ** 2))
     for start in range(0, len(labels), chunk):
@@ -263,5 +271,9 @@ def draw_many(labels: np.ndarray, rng: np.random.Generator, size: int = 48, **fi
         p = _fixed(random_parameters(len(part), rng), fixed)
         actions = _habits(actions_of([LABELS[k] for k in part], p), rng, len(part))
         noise = rng.standard_normal((len(part), size, size), np.float32)
-        images[start:start + chunk] = render(p, actions, size, size, *_place(p, size), noise)
+        images[start:start + chunk] = render(p, actions, size, size, _place(p, size), noise)
     return images
+
+
+# `from tinyfer import data` gives the function under the module's name: let it lead to the other ways of drawing too
+toyfaces.draw, toyfaces.scene = draw, scene   # type: ignore[attr-defined]
