@@ -166,13 +166,14 @@ def _fixed(p: dict, fixed: dict) -> dict:
         if name not in PARAMETERS:
             raise UserError(f"draw has no parameter {name!r}: it takes {', '.join(PARAMETERS)}")
         names = PARAMETERS[name].names
-        if isinstance(value, str):
-            value = names.index(value) if value in names else np.nan
-        sound = isinstance(value, numbers.Real) and np.isfinite(value) and (name != "scale" or value > 0)
-        if not sound or (names and value not in range(len(names))):
+        if isinstance(value, str) and value in names:
+            value = names.index(value)
+        number = float(value) if isinstance(value, numbers.Real) else np.nan
+        sound = np.isfinite(number) and (name != "scale" or number > 0)
+        if not sound or (names and number not in range(len(names))):
             expected = f"one of {', '.join(names)}" if names else "a finite number" + " above 0" * (name == "scale")
             raise UserError(f"{name}={fixed[name]!r} makes no face: give {expected}")
-        p[name] = np.full_like(p[name], float(value))
+        p[name] = np.full_like(p[name], number)
     return p
 
 
