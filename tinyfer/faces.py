@@ -32,7 +32,7 @@ MARGIN = 0.02
 LARGEST_FILE = 1 << 28  # bytes
 LARGEST = 100_000_000  # pixels, 4 bytes each once decoded
 SMALLEST = 16  # pixels a side: below, nothing of a face is left
-CROP_SIDE = 2048  # pixels: larger crops are first shrunk by a whole factor, for the area resize needs 24 bytes a pixel
+CROP_SIDE = 1024  # pixels: crops of twice that and more are first shrunk by a whole factor, to save memory
 DRAWN_ONLY = "for drawn faces only"
 
 

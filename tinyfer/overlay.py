@@ -2,9 +2,9 @@
 
     annotate(picture, faces, note="for drawn faces only").save("answer.png")
 
-The colours are Okabe and Ito's (Color Universal Design, 2008), a little lightened for dark ground: people with any kind
-of colour vision can tell them apart. They belong to the expressions, whatever their order; and nothing is told by colour
-alone."""
+The colours follow Okabe and Ito's (Color Universal Design, 2008), moved a little so that people with any kind of colour
+vision tell them apart on dark ground (a test holds it). They belong to the expressions, whatever their order; and nothing
+is told by colour alone."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from PIL import Image, ImageDraw, ImageFont
 
 from tinyfer.faces import Box, Face
 
-COLOURS = {"angry": "#d55e00", "disgust": "#009e73", "fear": "#cc79a7", "happy": "#f0e442", "sad": "#3f92dd",
-           "surprise": "#e69f00", "neutral": "#b8bcc2"}
+COLOURS = {"angry": "#c0450a", "disgust": "#00a077", "fear": "#d883b4", "happy": "#f6ec55", "sad": "#4c80ee",
+           "surprise": "#f2900c", "neutral": "#dde1e6"}
 INK, PAPER, FAINT, AMBER = "#14181d", "#f4f5f6", "#9aa3ad", "#f2b84b"
 PANEL, TROUGH = (20, 24, 29, 205), (58, 65, 74, 225)
 SMALL, LARGE = 720, 2000  # a copy's longest side: smaller pictures are enlarged to the one, larger shrunk to the other

@@ -1,0 +1,297 @@
+"""python -m tinyfer.predict PICTURE...: what the faces in photos show; a table, and annotated copies if asked for.
+
+    python -m tinyfer.predict photo.jpg 'holiday/*.jpg' --out answers
+    python -m tinyfer.predict --model runs/lite-1 --json - < photo.jpg
+
+Nothing leaves the machine, and nothing is stored but the copies that --out asks for."""
+
+from __future__ import annotations
+
+import glob
+import json
+import os
+import pathlib
+import re
+import shutil
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from PIL import Image
+from tqdm import tqdm
+
+from tinyfer import cli, models
+from tinyfer.cli import option
+from tinyfer.errors import UserError
+from tinyfer.faces import DETECTORS, DRAWN_ONLY, LARGEST_FILE, MARGIN, Face, FaceReader, drawn_only, open_picture, whole
+
+PROG = "python -m tinyfer.predict"
+NOTICE = "An expression is what a face shows, not what a person feels. Everything stays on this machine."
+PICTURES = frozenset((".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".pgm", ".ppm"))
+STDIN = "-"
+
+
+@dataclass(frozen=True)
+class Options:
+    """The flags of this program."""
+
+    pictures: tuple[str, ...] = option((), "photos or pictures of faces, folders, patterns such as 'holiday/*.jpg', "
+                                       "or - for standard input", metavar="PICTURE", positional=True)
+    model: str | None = option(None, "a shipped model, a file, or the folder of a run (default: the shipped lite)",
+                               metavar="NAME|PATH")
+    detector: str = option("haar", "what finds the faces; none: each picture is a face", choices=tuple(DETECTORS))
+    margin: float = option(MARGIN, "how much larger than the face's box the crop is", low=-0.5, high=2)
+    out: str | None = option(None, "write annotated copies into this folder (default: nothing is written)",
+                             metavar="FOLDER")
+    json: bool = option(False, "print a list, one object a picture: path, faces (box [x, y, w, h], label, "
+                        "probabilities)")
+
+
+def run(options: Options) -> int:
+    """Read the pictures as the options say; 2 if none of them could be read."""
+    paths = list(expand(options.pictures))
+    reader = FaceReader(load_model(options.model), options.detector, options.margin)
+    copies = Copies(options.out, reader.model) if options.out is not None else None
+    show: Table | Json = Json(reader.model) if options.json else Table(paths, reader.model)
+    good = 0
+    with tqdm(paths, unit=" pictures", delay=2, leave=False, disable=None) as progress:
+        for path in progress:
+            try:
+                picture = open_picture(_stdin() if path == STDIN else path)
+            except UserError as error:
+                show.refused(path, str(error))
+                continue
+            faces = reader.read(picture)
+            show.faces(path, picture, faces)
+            good += 1
+            if copies:
+                copies.write(path, picture, faces)
+    show.end(copies)
+    return 0 if good else 2
+
+
+def load_model(name: str | None) -> models.Model:
+    """The model that --model means: a shipped one by name, a file, or a run's folder (its best.npz)."""
+    if name is None:
+        if "lite" not in models.shipped():
+            raise UserError(f"no model is shipped yet: train one with `python -m tinyfer.train`, then name its run, "
+                            f"{PROG} --model {_newest_run() or 'runs/NAME'} PICTURE.")
+        return models.load("lite")
+    path = pathlib.Path(name)
+    if name not in models.shipped() and path.is_dir():
+        if not (path / "best.npz").is_file():
+            raise UserError(f"--model {name}: there is no best.npz in this folder; name the folder of a run.")
+        path = path / "best.npz"
+        return models.load(path)
+    return models.load(name)
+
+
+def _newest_run() -> pathlib.Path | None:
+    found = sorted(pathlib.Path("runs").glob("*/best.npz"), key=lambda path: path.stat().st_mtime)
+    return found[-1].parent if found else None
+
+
+# ------------------------------------------------------------------------------------------------------- what to read
+
+
+def expand(words: tuple[str, ...]) -> Iterator[str]:
+    """The pictures that the words of the command line mean, each once, in order; a folder's are sorted by name."""
+    if not words:
+        raise UserError(f"no picture was named: {PROG} photo.jpg, or a folder, a pattern, or - for standard input.")
+    seen = set()
+    for word in words:
+        for path in _expanded(word):
+            if path not in seen:
+                seen.add(path)
+                yield path
+
+
+def _expanded(word: str) -> list[str]:
+    if re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", word):
+        raise UserError(f"{word} is an address; nothing here goes online: download the picture and name the file.")
+    path = pathlib.Path(word)
+    if word == STDIN or path.is_file():
+        return [word]
+    if path.is_dir():
+        return _in_folder(path)
+    if glob.has_magic(word):
+        found = sorted(found for found in glob.glob(word, recursive=True) if os.path.isfile(found))
+        if not found:
+            raise UserError(f"{word}: no file fits this pattern.")
+        return found
+    return [word]  # told to be missing when its turn comes, after what can be read
+
+
+def _in_folder(folder: pathlib.Path) -> list[str]:
+    try:
+        entries = sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
+    except OSError as error:
+        raise UserError(f"cannot read the folder {folder}: {error.strerror or error}.") from None
+    found = [str(entry) for entry in entries if entry.suffix.lower() in PICTURES and entry.is_file()]
+    if not found:
+        deeper = any(entry.is_dir() for entry in entries)
+        hint = f"; for those in its folders: '{folder / '**' / '*.jpg'}'" if deeper else ""
+        raise UserError(f"there are no pictures in the folder {folder}{hint}.")
+    return found
+
+
+def _stdin() -> bytes:
+    if sys.stdin is None or sys.stdin.isatty():
+        raise UserError(f"- means a picture from standard input, and there is none: {PROG} - < photo.jpg.")
+    return sys.stdin.buffer.read(LARGEST_FILE + 1)
+
+
+# -------------------------------------------------------------------------------------------------------- what to say
+
+
+def described(model: models.Model) -> str:
+    """The model in a few words, with what it must not be mistaken for."""
+    return f"{model.name}{', ' + DRAWN_ONLY if drawn_only(model) else ''}"
+
+
+class Json:
+    """The answers as one list, printed at the end; warnings go to stderr."""
+
+    def __init__(self, model: models.Model):
+        self._note = {"note": DRAWN_ONLY} if drawn_only(model) else {}
+        self._list: list[dict] = []
+
+    def faces(self, path: str, picture: Image.Image, faces: list[Face]) -> None:
+        self._list.append({"path": path, "faces": [
+            {"box": list(face.box), "label": face.label,
+             "probabilities": {name: round(chance, 6) for name, chance in face.probabilities.items()}}
+            for face in faces], **self._note})
+
+    def refused(self, path: str, sentence: str) -> None:
+        self._list.append({"path": path, "faces": [], "error": sentence})
+        tqdm.write(f"error: {sentence}", file=sys.stderr)
+
+    def end(self, copies: Copies | None) -> None:
+        print(json.dumps(self._list, indent=1))
+
+
+class Table:
+    """The answers as lines, each printed when it is known."""
+
+    def __init__(self, paths: list[str], model: models.Model):
+        from tinyfer.overlay import colour
+        self._terminal = sys.stdout.isatty()
+        self._tint = colour if self._terminal and "NO_COLOR" not in os.environ else None
+        self._width = max(7, min(36, max(len(_name(path)) for path in paths)))
+        self._count = 0
+        print(f"{NOTICE}\nmodel: {described(model)}\n")
+        print(f"{'picture':{self._width}}  face  {'box (x, y, w, h)':22}  {'expression':10}  probability")
+
+    def faces(self, path: str, picture: Image.Image, faces: list[Face]) -> None:
+        if not faces:
+            self._line(f"{self._cut(path)}     -  no face")
+        for number, face in enumerate(faces, 1):
+            box = ", ".join(map(str, face.box))
+            everything = tuple(face.box) == (0, 0, *picture.size)
+            self._line(f"{self._cut(path)}  {number:4}  {'the whole picture' if everything else box:22}  "
+                       f"{face.label:10}  {self._chance(face)}".rstrip())
+            self._count += 1
+            if self._terminal and len(faces) == 1 and self._count <= 3:
+                self._bars(face)
+
+    def _chance(self, face: Face) -> str:
+        text = f"{100 * face.probability:5.1f} %"
+        if not self._terminal:
+            return text
+        second, chance = sorted(face.probabilities.items(), key=lambda item: -item[1])[1]
+        tail = f"  {second} {100 * chance:.0f} %" if _room(self._width) else ""
+        return f"{text}  {self._bar(face.label, face.probability, 10)}{tail}"
+
+    def _bars(self, face: Face) -> None:
+        for name, chance in face.probabilities.items():
+            self._line(f"{'':{self._width}}        {name:>8}  {self._bar(name, chance, 24)}{100 * chance:5.1f} %")
+
+    def _bar(self, label: str, share: float, width: int) -> str:
+        """A bar of `width` characters in the expression's colour, drawn in eighths of one."""
+        eighths = round(8 * width * share)
+        bar = ("█" * (eighths // 8) + " ▏▎▍▌▋▊▉"[eighths % 8].strip()).ljust(width)
+        if not _unicode():
+            bar = ("#" * round(width * share)).ljust(width)
+        if self._tint is None:
+            return bar
+        red, green, blue = bytes.fromhex(self._tint(label)[1:])
+        return f"\x1b[38;2;{red};{green};{blue}m{bar}\x1b[0m"
+
+    def _cut(self, path: str) -> str:
+        name = _name(path)
+        if len(name) > self._width:
+            name = "..." + name[3 - self._width:]
+        return f"{name:{self._width}}"
+
+    def refused(self, path: str, sentence: str) -> None:
+        self._line(f"{self._cut(path)}     -  could not be read")
+        tqdm.write(f"error: {sentence}", file=sys.stderr)
+
+    def end(self, copies: Copies | None) -> None:
+        if copies and copies.count:
+            print(f"\nannotated copies: {copies.count} in {copies.folder}")
+        elif copies is None and self._terminal:
+            print("\nnothing was stored; --out FOLDER writes annotated copies")
+
+    @staticmethod
+    def _line(text: str) -> None:
+        tqdm.write(text)
+        sys.stdout.flush()
+
+
+def _name(path: str) -> str:
+    """A path as it can be printed: no line breaks or control characters, nothing that cannot be encoded."""
+    name = "standard input" if path == STDIN else path
+    name = "".join(c if c.isprintable() else "?" for c in name)
+    encoding = sys.stdout.encoding or "utf-8"
+    return name.encode(encoding, "replace").decode(encoding)
+
+
+def _room(width: int) -> bool:
+    return shutil.get_terminal_size().columns >= width + 80
+
+
+def _unicode() -> bool:
+    return (sys.stdout.encoding or "").lower().replace("-", "").startswith("utf")
+
+
+# ------------------------------------------------------------------------------------------------------------- copies
+
+
+class Copies:
+    """Annotated copies in a folder of the user's, PHOTO-faces.jpg or .png. They carry no metadata of the originals, such
+    as where a photo was taken."""
+
+    def __init__(self, folder: str, model: models.Model):
+        self.folder, self.count = pathlib.Path(folder), 0
+        self._note = f"{model.name} · {DRAWN_ONLY}" if drawn_only(model) else model.name
+        self._written: set[str] = set()
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"--out {folder}: cannot be made a folder ({error.strerror}); name another one.") from None
+
+    def write(self, path: str, picture: Image.Image, faces: list[Face]) -> None:
+        """One copy; pictures of the same name in different folders are numbered."""
+        from tinyfer import overlay
+        place = self.folder / self._free_name(pathlib.Path("stdin.png" if path == STDIN else path))
+        copy = overlay.annotate(picture, faces, self._note)
+        try:
+            copy.save(place, **({"quality": 92} if place.suffix == ".jpg" else {}))
+        except OSError as error:
+            raise UserError(f"--out {place}: cannot be written ({error.strerror or error}).") from None
+        self.count += 1
+
+    def _free_name(self, path: pathlib.Path) -> str:
+        suffix = ".jpg" if path.suffix.lower() in (".jpg", ".jpeg") else ".png"
+        name, number = f"{path.stem}-faces{suffix}", 1
+        while name.lower() in self._written:  # some systems do not tell A.png from a.png
+            number += 1
+            name = f"{path.stem}-faces-{number}{suffix}"
+        self._written.add(name.lower())
+        return name
+
+
+if __name__ == "__main__":
+    cli.main(Options, run, prog=PROG, description="Read the facial expressions in photos, or in cut-out faces. "
+             + NOTICE)
