@@ -194,12 +194,11 @@ def test_square_crops_repeat_the_edge():
     assert faces.square_crop(picture, Box(9, 9, 1, 1), 0).shape == (1, 1)
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_haar_finds_drawn_faces_where_they_are(reader, seed):
+def test_haar_finds_drawn_faces_where_they_are(reader):
     found = 0
-    for number, (size, name) in enumerate((s, n) for s in (128, 200, 400) for n in data.LABELS):
+    for number, (size, name) in enumerate((s, n) for s in (100, 150, 300) for n in data.LABELS):
         picture = np.full((size + 90, size + 160), 150, np.uint8)
-        picture[30:30 + size, 90:90 + size] = drawn(size, name, 100 * seed + number, occlusion="none", yaw=0, roll=0)
+        picture[30:30 + size, 90:90 + size] = drawn(size, name, number, occlusion="none", yaw=0, roll=0)
         boxes = reader.find(picture)
         assert len(boxes) <= 2
         found += any(abs(box.x + box.w / 2 - 90 - size / 2) < 0.2 * size for box in boxes)
@@ -284,10 +283,12 @@ def test_reader_takes_a_path_and_refuses_a_wrong_detector(model, tmp_path):
 
 
 def test_drawn_only(model):
-    for meta, drawn_only in (({}, False), ({"data": "fer2013.csv", "toy": False, "note": ""}, False),
-                             ({"toy": True}, True), ({"data": "toyfaces"}, True), ({"note": "for drawn faces only"}, True)):
+    for meta in ({}, {"data": "fer2013.csv", "toy": False, "note": ""}):
         model.meta = meta
-        assert faces.drawn_only(model) is drawn_only
+        assert not faces.drawn_only(model)
+    for meta in ({"toy": True}, {"data": "toyfaces"}, {"note": "for drawn faces only"}):
+        model.meta = meta
+        assert faces.drawn_only(model)
     model.meta = {}
 
 
@@ -305,7 +306,7 @@ class Broken:
 
 def test_opencv_without_cascades(tmp_path):
     import cv2
-    with pytest.raises(UserError, match="no Haar cascades any more.*<5"):
+    with pytest.raises(UserError, match=r"no Haar cascades any more.*<5"):
         faces.load_cascade(Broken(__version__="5.0.0"))
     name = "haarcascade_frontalface_default.xml"
     for content in (None, "", "<xml", "<?xml version='1.0'?><opencv_storage><a>1</a></opencv_storage>", "\0\0"):
@@ -338,7 +339,8 @@ def test_everything_else_is_imported_without_opencv(tmp_path):
     (tmp_path / "cv2.py").write_text("raise ImportError('cv2 is blocked')")
     names = sorted(path.relative_to(ROOT).with_suffix("").as_posix().replace("/", ".")
                    for path in (ROOT / "tinyfer").rglob("*.py") if path.stem not in ("__main__", "__init__"))
-    program = f"import importlib\nfor name in {names!r}: importlib.import_module(name)\nimport tinyfer; tinyfer.FaceReader"
+    program = (f"import importlib\nfor name in {names!r}: importlib.import_module(name)\n"
+               "import tinyfer; tinyfer.FaceReader")
     run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True,
                          env=os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)])})
     assert run.returncode == 0, run.stderr
@@ -349,8 +351,9 @@ def test_everything_else_is_imported_without_opencv(tmp_path):
 # What is really there and found. The cascade's two false hits among eight in multiface.jpg (one weak, one upon a surer
 # face) are dropped, and so is that in the turned portrait.
 PHOTOS = {"astronaut.png": 1, "grace_hopper.jpg": 1, "two_people.jpg": 2, "multiface.jpg": 6,
-          "no_face_camera_grey.png": 0, "no_face_cat.png": 0, "derived/grace_exif6.jpg": 1, "derived/grace_rot90.jpg": 0,
-          "derived/astronaut_tilt15.png": 1, "derived/astronaut_grey.png": 1, "derived/astronaut_dark.png": 0,
+          "no_face_camera_grey.png": 0, "no_face_cat.png": 0, "derived/grace_exif6.jpg": 1,
+          "derived/grace_rot90.jpg": 0, "derived/astronaut_tilt15.png": 1, "derived/astronaut_grey.png": 1,
+          "derived/astronaut_dark.png": 0,
           "derived/one_pixel.png": 0}
 
 

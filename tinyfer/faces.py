@@ -4,10 +4,11 @@
     for face in reader.read("party.jpg"):          # also bytes, a Pillow image, or an array (H,W), (H,W,3) RGB, (H,W,4)
         print(face.box, face.label, face.probabilities["happy"])
 
-A *picture* is made upright and grey. A *detector* finds *boxes* in it: x, y, width, height in pixels from the top left.
-Boxes are clipped to the picture, and of two that cover the same face one is kept. Each becomes a square *crop* framed as
-FER-2013 frames its faces, is brought to the network's size by the model's own preprocessing, and all faces of a picture
-go through the folded inference plan as one batch: what `evaluate` does with a picture of a data set, to the bit."""
+A *picture* is made upright and grey. A *detector* finds *boxes* in it: x, y, width, height in pixels from the top
+left. Boxes are clipped to the picture, and of two that cover the same face one is kept. Each becomes a square *crop*
+framed as FER-2013 frames its faces, is brought to the network's size by the model's own preprocessing, and all faces of
+a picture go through the folded inference plan as one batch: what `evaluate` does with a picture of a data set, to the
+bit."""
 
 from __future__ import annotations
 
@@ -249,7 +250,7 @@ def load_cascade(cv2, name: str = "haarcascade_frontalface_default.xml"):
     try:
         storage = cv2.FileStorage(path.read_text(encoding="utf-8"), cv2.FILE_STORAGE_READ | cv2.FILE_STORAGE_MEMORY)
         loaded = cascade.read(storage.getFirstTopLevelNode())
-    except (OSError, UnicodeDecodeError, cv2.error):
+    except (OSError, UnicodeDecodeError, SystemError, cv2.error):  # SystemError: an empty file
         loaded = False
     if not loaded or cascade.empty():
         raise UserError(f"OpenCV {version} lacks its cascade {path}, or it is damaged: pip install --force-reinstall "
@@ -266,8 +267,8 @@ DETECTORS = {"haar": Haar, "none": lambda: whole}
 
 
 def grouped(boxes: list[Box], height: int, width: int, overlap: float = 0.4) -> list[Box]:
-    """Clip boxes (surest first) to the picture, drop those that share more than `overlap` of the smaller one's area with
-    a surer one (doubles, a face within a face), and sort the rest from left to right."""
+    """Clip boxes (surest first) to the picture, drop those that share more than `overlap` of the smaller one's area
+    with a surer one (doubles, a face within a face), and sort the rest from left to right."""
     kept: list[Box] = []
     for box in (box.clipped(height, width) for box in boxes):
         rivals = (box.shared(other) > overlap * min(box.area, other.area) for other in kept)

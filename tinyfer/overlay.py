@@ -3,8 +3,8 @@
     annotate(picture, faces, note="for drawn faces only").save("answer.png")
 
 The colours follow Okabe and Ito's (Color Universal Design, 2008), moved a little so that people with any kind of colour
-vision tell them apart on dark ground (a test holds it). They belong to the expressions, whatever their order; and nothing
-is told by colour alone."""
+vision tell them apart on dark ground (a test holds it). They belong to the expressions, whatever their order; and
+nothing is told by colour alone."""
 
 from __future__ import annotations
 

@@ -14,7 +14,6 @@ import pathlib
 import re
 import shutil
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from PIL import Image
@@ -23,7 +22,7 @@ from tqdm import tqdm
 from tinyfer import cli, models
 from tinyfer.cli import option
 from tinyfer.errors import UserError
-from tinyfer.faces import DETECTORS, DRAWN_ONLY, LARGEST_FILE, MARGIN, Face, FaceReader, drawn_only, open_picture, whole
+from tinyfer.faces import DETECTORS, DRAWN_ONLY, LARGEST_FILE, MARGIN, Face, FaceReader, drawn_only, open_picture
 
 PROG = "python -m tinyfer.predict"
 NOTICE = "An expression is what a face shows, not what a person feels. Everything stays on this machine."
@@ -49,19 +48,21 @@ class Options:
 
 def run(options: Options) -> int:
     """Read the pictures as the options say; 2 if none of them could be read."""
-    paths = list(expand(options.pictures))
+    paths, refusals = expand(options.pictures)
     reader = FaceReader(load_model(options.model), options.detector, options.margin)
     copies = Copies(options.out, reader.model) if options.out is not None else None
-    show: Table | Json = Json(reader.model) if options.json else Table(paths, reader.model)
+    show: Table | Json = Json(reader.model) if options.json else Table([*refusals, *paths], reader.model)
+    for word, sentence in refusals.items():
+        show.refused(word, sentence)
     good = 0
     with tqdm(paths, unit=" pictures", delay=2, leave=False, disable=None) as progress:
         for path in progress:
             try:
                 picture = open_picture(_stdin() if path == STDIN else path)
+                faces = reader.read(picture)
             except UserError as error:
                 show.refused(path, str(error))
                 continue
-            faces = reader.read(picture)
             show.faces(path, picture, faces)
             good += 1
             if copies:
@@ -94,21 +95,27 @@ def _newest_run() -> pathlib.Path | None:
 # ------------------------------------------------------------------------------------------------------- what to read
 
 
-def expand(words: tuple[str, ...]) -> Iterator[str]:
-    """The pictures that the words of the command line mean, each once, in order; a folder's are sorted by name."""
+def expand(words: tuple[str, ...]) -> tuple[list[str], dict[str, str]]:
+    """The pictures that the words of the command line mean, each once, in order, a folder's sorted by name; and for the
+    words that mean none, why. UserError where there is but one word, and that means none."""
     if not words:
         raise UserError(f"no picture was named: {PROG} photo.jpg, or a folder, a pattern, or - for standard input.")
-    seen = set()
+    paths: dict[str, None] = {}
+    refusals = {}
     for word in words:
-        for path in _expanded(word):
-            if path not in seen:
-                seen.add(path)
-                yield path
+        try:
+            paths |= dict.fromkeys(_expanded(word))
+        except UserError as error:
+            refusals[word] = str(error)
+    if len(words) == 1 and refusals:
+        raise UserError(refusals[words[0]])
+    return list(paths), refusals
 
 
 def _expanded(word: str) -> list[str]:
     if re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", word):
-        raise UserError(f"{word} is an address; nothing here goes online: download the picture and name the file.")
+        raise UserError(f"{_name(word)} is an address; nothing here goes online: download the picture and name "
+                        f"the file.")
     path = pathlib.Path(word)
     if word == STDIN or path.is_file():
         return [word]
@@ -117,7 +124,7 @@ def _expanded(word: str) -> list[str]:
     if glob.has_magic(word):
         found = sorted(found for found in glob.glob(word, recursive=True) if os.path.isfile(found))
         if not found:
-            raise UserError(f"{word}: no file fits this pattern.")
+            raise UserError(f"{_name(word)}: no file fits this pattern.")
         return found
     return [word]  # told to be missing when its turn comes, after what can be read
 
@@ -164,7 +171,7 @@ class Json:
 
     def refused(self, path: str, sentence: str) -> None:
         self._list.append({"path": path, "faces": [], "error": sentence})
-        tqdm.write(f"error: {sentence}", file=sys.stderr)
+        tqdm.write(f"error: {_name(sentence)}", file=sys.stderr)
 
     def end(self, copies: Copies | None) -> None:
         print(json.dumps(self._list, indent=1))
@@ -225,7 +232,7 @@ class Table:
 
     def refused(self, path: str, sentence: str) -> None:
         self._line(f"{self._cut(path)}     -  could not be read")
-        tqdm.write(f"error: {sentence}", file=sys.stderr)
+        tqdm.write(f"error: {_name(sentence)}", file=sys.stderr)
 
     def end(self, copies: Copies | None) -> None:
         if copies and copies.count:
@@ -240,7 +247,8 @@ class Table:
 
 
 def _name(path: str) -> str:
-    """A path as it can be printed: no line breaks or control characters, nothing that cannot be encoded."""
+    """A path as it can be printed: no line breaks or control characters (which could redraw the terminal), nothing that
+    cannot be encoded."""
     name = "standard input" if path == STDIN else path
     name = "".join(c if c.isprintable() else "?" for c in name)
     encoding = sys.stdout.encoding or "utf-8"
@@ -259,8 +267,8 @@ def _unicode() -> bool:
 
 
 class Copies:
-    """Annotated copies in a folder of the user's, PHOTO-faces.jpg or .png. They carry no metadata of the originals, such
-    as where a photo was taken."""
+    """Annotated copies in a folder of the user's, PHOTO-faces.jpg or .png. They carry no metadata of the originals,
+    such as where a photo was taken."""
 
     def __init__(self, folder: str, model: models.Model):
         self.folder, self.count = pathlib.Path(folder), 0
@@ -277,7 +285,7 @@ class Copies:
         place = self.folder / self._free_name(pathlib.Path("stdin.png" if path == STDIN else path))
         copy = overlay.annotate(picture, faces, self._note)
         try:
-            copy.save(place, **({"quality": 92} if place.suffix == ".jpg" else {}))
+            copy.save(place, quality=92)  # which png ignores
         except OSError as error:
             raise UserError(f"--out {place}: cannot be written ({error.strerror or error}).") from None
         self.count += 1
