@@ -1,9 +1,9 @@
 """How far a float32 kernel may be from the float64 reference: BOUNDS[op](args) -> for each result an array, in units of
 4 * eps32.
 
-For sums of products the bound is the op itself on absolute values (Higham, Accuracy and Stability, section 3): rounding
-errors are relative to the summands, not to a sum that may cancel. The others follow the same rule by hand: each rounding
-counts with the size of what is rounded. What copies or compares, and rounds nothing, has bound 0: the very same numbers."""
+For sums of products the bound is the op itself on absolute values (Higham, Accuracy and Stability of Numerical
+Algorithms, chapter 3): rounding errors are relative to the summands, not to a sum that may cancel. The others follow the
+same rule by hand: each rounding counts with the size of what is rounded. What only copies or compares has bound 0."""
 
 import numpy as np
 
@@ -28,7 +28,7 @@ def exact(*args):
 
 
 def batchnorm(x, gamma, beta, eps):
-    """Subtracting the mean rounds at the size of x; the variance is a mean of squares of at most the channel's range."""
+    """Subtracting the mean rounds at the size of x; the variance is a mean of squares, each at most the range's."""
     rows = x.reshape(-1, x.shape[-1])
     mean, var, reach = rows.mean(0), rows.var(0), np.ptp(rows, axis=0)
     xhat = np.abs(x - mean) / np.sqrt(var + eps)

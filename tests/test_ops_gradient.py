@@ -1,5 +1,5 @@
-"""Values, gradients and adjoints in float64, on cases drawn for every op: the very checks of `python -m tinyfer.gradcheck`,
-and the reference itself against the definitions it is written from."""
+"""Values, gradients and adjoints in float64, on cases drawn for every op: the checks of `python -m tinyfer.gradcheck`
+themselves; and the reference itself against the definitions it is written from."""
 
 import numpy as np
 import pytest
@@ -42,9 +42,10 @@ def linear_pairs(op, case):
 
 def windows(x, size, stride, shape):
     """x (N,H,W,C) -> (N,H',W',C,size*size): all pixels of each window, written as plainly as can be."""
-    taps = [[x[:, p * stride + i, q * stride + j] for i in range(size) for j in range(size)]
-            for p in range(shape[1]) for q in range(shape[2])]  # fmt: skip
-    return np.moveaxis(np.array(taps), 1, -1).reshape(shape[1], shape[2], len(x), x.shape[3], -1).transpose(2, 0, 1, 3, 4)
+    seen = np.empty((*shape, size * size), x.dtype)
+    for p, q, i, j in np.ndindex(*shape[1:3], size, size):
+        seen[:, p, q, :, i * size + j] = x[:, p * stride + i, q * stride + j]
+    return seen
 
 
 LINEAR = ("conv2d_backward", "dense_backward", "batchnorm_eval_backward", "maxpool_backward", "global_avgpool_backward",
@@ -129,4 +130,4 @@ def test_reference_updates_by_hand():
     assert w[0] == pytest.approx(1 - 0.1 * (2 + 0.9 * (0.45 + 2)))
     w, m, v = np.array([1.0]), np.zeros(1), np.zeros(1)
     reference.adam_update(w, np.array([4.0]), m, v, 1, 0.1, 0.9, 0.999, 1e-8, 0.5)
-    assert w[0] == pytest.approx(1 - 0.1 * (1 + 0.5 * 1))  # the first step is lr in the direction of g, whatever its size
+    assert w[0] == pytest.approx(1 - 0.1 * (1 + 0.5 * 1))  # the first step has size lr, whatever g's

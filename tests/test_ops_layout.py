@@ -1,4 +1,4 @@
-"""How inputs lie in memory, whether they can be written, and who else holds them must not change a bit of any result."""
+"""How inputs lie in memory, whether they can be written and who else holds them must not change a bit of a result."""
 
 import numpy as np
 import pytest

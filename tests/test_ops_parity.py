@@ -1,4 +1,4 @@
-"""The float32 kernels against the float64 reference, element by element, within the error-analysis bound of `bounds.py`."""
+"""The float32 kernels against the float64 reference, element by element, within the error bounds of `bounds.py`."""
 
 import inspect
 import os
@@ -44,7 +44,7 @@ def test_float32_kernel_is_within_the_error_bound(op):
 
 @pytest.mark.parametrize("op", ops.NAMES)
 def test_float32_at_a_network_s_size(op):
-    """Sizes that the drawn cases do not reach: several chunks of a batch-norm sum, full register tiles, many pictures."""
+    """Sizes that no drawn case reaches: several chunks of a batch-norm sum, full register tiles, many pictures."""
     for n, side, channels in ((17, 12, 32), (2, 9, 70)):
         case = cases.sized(op, n, side, channels)
         assert within_bound(op, case) <= 1

@@ -8,8 +8,8 @@ Words used here
 Only sizes, layouts and a seed are drawn, arrays come from `default_rng(seed)`: so a case is told in one short line, and
 hypothesis (see `tests/cases.py`), a random generator (`at_random`) and a written list (`small`) make them the same way.
 
-The values keep away from what no gradient check can judge: |x| >= 0.1 for ReLU, distinct values for max-pooling, a
-spread of at least about 0.5 in every batch-normalised channel."""
+The values keep away from what no gradient check can judge: |x| >= 0.1 for ReLU, a spread of at least about 0.5 in every
+batch-normalised channel. Max-pooling gets permutations, and ties, which its index decides."""
 
 import inspect
 import os
@@ -73,7 +73,8 @@ class Case:
 
     def told(self) -> str:
         """The sizes alone, as a student reads them: "N=1 H=4 W=4 C=1"."""
-        return " ".join(f"{name}={value}" for name, value in self.said.items() if name not in ("sizes", "layout", "axes"))
+        hidden = ("sizes", "layout", "axes")
+        return " ".join(f"{name}={value}" for name, value in self.said.items() if name not in hidden)
 
     def copies(self) -> list:
         """Fresh copies of the arguments, C-contiguous, for a function that is called without `ops`."""
@@ -216,7 +217,9 @@ def _batchnorm_eval_backward(draw, rng):
 
 def _maxpool(draw, rng):
     size, stride = draw("size", 1, 3), draw("stride", 1, 3)
-    return distinct(rng, _picture_shape(draw, lowest=size)), size, stride
+    shape = _picture_shape(draw, lowest=size)
+    ties = draw.pick("values", ("distinct", "ties")) == "ties"
+    return rng.integers(-2, 2, shape) * 1.0 if ties else distinct(rng, shape), size, stride
 
 
 def _maxpool_backward(draw, rng):
@@ -276,8 +279,8 @@ def _sgd_update(draw, rng):
 def _adam_update(draw, rng):
     w, g, m = rng.standard_normal((3, draw("size", 1, 300)))
     v = rng.uniform(0.01, 2, w.shape)
-    t, eps = draw("t", 1, 30), draw.pick("eps", (1e-8, 1e-3))
-    return w, g, m, v, t, 0.01, 0.9, 0.999, eps, draw.pick("decay", (0.0, 0.01))
+    t, eps = draw("t", 1, 30), draw.pick("eps", (1e-8, 0.1))
+    return w, g, m, v, t, 0.1, 0.9, 0.999, eps, draw.pick("decay", (0.0, 0.1))
 
 
 _DRAWN = {
@@ -331,7 +334,8 @@ _SMALL = (
     {"seed": 2, "N": 1, "H": 4, "W": 5, "C": 2, "K": 3, "D": 4, "kh": 2, "kw": 2, "pad": 1, "size": 2, "stride": 2,
      "axes": 1},
     {"seed": 3, "N": 2, "H": 5, "W": 7, "C": 3, "K": 4, "D": 5, "kh": 2, "kw": 2, "pad": 1, "size": 3, "stride": 2,
-     "axes": 1, "smoothing": 1, "weighted": 1, "momentum": 1, "nesterov": 1, "decay": 1, "t": 3},
+     "axes": 1, "smoothing": 1, "weighted": 1, "momentum": 1, "nesterov": 1, "decay": 1, "t": 3, "eps": 1,
+     "values": 1},
     {"seed": 4, "N": 3, "H": 7, "W": 6, "C": 5, "K": 7, "D": 9, "kh": 2, "kw": 0, "stride": 1, "size": 3, "axes": 0,
      "target": 1, "momentum": 1, "t": 2},
 )  # fmt: skip

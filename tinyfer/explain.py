@@ -63,7 +63,7 @@ def explain_mismatch(expected, actual, *, sizes=None, lookalikes=None, again=Non
                 "so give each chunk its own partial sum and add these up afterwards")  # fmt: skip
     if not np.isfinite(actual).all() and np.isfinite(expected).all():
         return _not_finite(actual)
-    if not actual.any():
+    if actual.size > 1 and not actual.any():
         return "all zeros: is the result ever written, or returned before the loop has run?"
     for sentence, other in (lookalikes or {}).items():
         if np.shape(other) == actual.shape and close(other, actual) and not close(other, expected):
@@ -134,7 +134,7 @@ def _ratio(expected, actual) -> float | None:
 
 
 def _factor(expected, actual, sizes, _) -> str:
-    k = _ratio(expected, actual) if expected.size > 1 or sizes else None
+    k = _ratio(expected, actual)
     if k is None:
         return ""
     if abs(k + 1) < 1e-3:
@@ -180,6 +180,8 @@ def _rearranged(expected, actual, *_) -> str:
 
 
 def _offset(expected, actual, *_) -> str:
+    if expected.ndim == 0:
+        return ""
     gap = actual.astype(np.float64) - expected
     scale = 1e-4 * max(1e-2, np.abs(expected).max(), np.abs(gap).max())
     if expected.size > 2 and np.ptp(gap) <= scale:

@@ -30,7 +30,7 @@ from tinyfer.lookalikes import lookalikes, named_sizes
 
 _LADDER = ((1, 6, 4), (1, 12, 8), (1, 12, 16), (2, 24, 16), (4, 24, 32), (8, 24, 64))  # pictures, side, channels
 _LONG_ENOUGH = 0.15  # seconds: a measurement of this length is trusted
-_REPEATS = 20  # calls in search of a race
+_REPEATS, _PATIENCE = 20, 1.0  # calls in search of a race: so many, and for so many seconds
 
 
 class Kernels(dict):
@@ -215,7 +215,9 @@ def _check_threads(op: str, f, path) -> None:
         expected = _expected(op, case)
         _compare(op, f, case, expected, alone, path, " with one thread")
         numba.set_num_threads(most)
-        for _ in range(_REPEATS):
+        started, calls = time.perf_counter(), 0
+        while calls < _REPEATS or time.perf_counter() - started < _PATIENCE:
+            calls += 1
             results = _call(op, f, case.copies(), path)
             _compare(op, f, case, expected, results, path, f" with {most} threads", one_thread=alone)
     finally:
@@ -233,15 +235,15 @@ def _compiled(op: str, f, kernels: Kernels, dtype, check: bool, say) -> Callable
     args = cases.small(op, dtype)[0].copies()
     try:
         cases.outputs(op, fast, args)
-    except (numba.core.errors.NumbaError, ImportError, NotImplementedError) as error:
-        reason = _reason(error, f, kernels.path)
-        if own:
-            told = f"Numba cannot compile {op}; to run it as plain Python, take @njit away"
-            raise UserError(f"{reason}: {told}") from error
-        kernels.notes.append(f"{reason}: Numba cannot compile {op}, so it runs as plain Python, which is slow")
-        return f
-    except Exception as error:  # with check, plain Python has just done the same without an exception
-        if check:
+    except Exception as error:
+        if not fast.signatures:  # no compiled form came out of it
+            reason = _reason(error, f, kernels.path)
+            if own:
+                told = f"Numba cannot compile {op}; to run it as plain Python, take @njit away"
+                raise UserError(f"{reason}: {told}") from error
+            kernels.notes.append(f"{reason}: Numba cannot compile {op}, so it runs as plain Python, which is slow")
+            return f
+        if check:  # plain Python has just done the same without an exception
             raise UserError(f"{_where(op, f, kernels.path)}: right as plain Python, but compiled it stops with "
                             f"{type(error).__name__}: {error}") from error  # fmt: skip
     if check:
@@ -301,6 +303,8 @@ def _reason(error: Exception, f, path) -> str:
     causes = [part.strip() for part in text.splitlines() if part.strip()]
     causes = [part for part in causes if not part.startswith(("Failed in", "- Resolution failure", "During:", "File "))]
     cause = causes[0] if causes else type(error).__name__
+    if not isinstance(error, numba.core.errors.NumbaError):
+        cause = f"Numba stops with {type(error).__name__} {causes[0] if causes else ''}".rstrip()
     if isinstance(error, ImportError):
         cause = "compiled, @ and np.dot need SciPy: pip install scipy, or write the sum as loops"
     if cause.startswith("No implementation of function"):
