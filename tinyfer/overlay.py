@@ -9,6 +9,7 @@ nothing is told by colour alone."""
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Iterable, Iterator, Sequence
 
 from PIL import Image, ImageDraw, ImageFont
@@ -111,16 +112,13 @@ def _draw_faces(pen: _Pen, faces: Sequence[Face], boxes: list[Box], size: tuple[
     for i in order:
         chips[i] = _label(pen, faces[i], boxes[i], taken, size, unit)
         taken.append(chips[i])
-    for i in order:
-        panel = next(_free(_beside(boxes[i], chips[i], *_panel_size(faces[i], boxes[i], unit)), taken, size), None)
-        if panel and len(faces) * panel.area <= 0.3 * size[0] * size[1]:
-            pen.box(panel, PANEL, radius=0.12 * panel.h / len(faces[i].probabilities) * 4)
-            _bars(pen, faces[i], panel)
-            taken.append(panel)
+    for i, panel in _panels(order, boxes, chips, taken, size, unit).items():
+        pen.box(panel, PANEL, radius=0.07 * panel.h)
+        _bars(pen, faces[i], panel)
 
 
 def _outline(pen: _Pen, box: Box, face: Face, unit: float) -> None:
-    line = max(1.5, min(0.16 * unit, box.w / 24))
+    line = max(1.5, min(0.12 * unit, box.w / 24))
     halo = Box(round(box.x - line), round(box.y - line), round(box.w + 2 * line), round(box.h + 2 * line))
     pen.box(halo, outline=(*_rgb(INK), 140), width=3 * line, radius=3 * line)
     pen.box(box, outline=colour(face.label), width=line, radius=2 * line)
@@ -156,10 +154,23 @@ def _free(places: Iterable[Box], taken: list[Box], size: tuple[int, int]) -> Ite
             yield place
 
 
-def _panel_size(face: Face, box: Box, unit: float) -> tuple[int, int]:
-    """Width and height of a face's bars: as high as its box, within what can be read and what is needed."""
-    line = min(max(box.h / 7.6, 0.62 * unit), 1.15 * unit)
-    return round(8.6 * line), round(line * (len(face.probabilities) + 0.6))
+def _panels(order: list[int], boxes: list[Box], chips: dict[int, Box], taken: list[Box], size: tuple[int, int],
+            unit: float) -> dict[int, Box]:
+    """Where the faces' bars go: all of one size, the largest at which every face gets its own, or else the most do.
+
+    None at all in a crowd, where they would hide more than they tell."""
+    best: dict[int, Box] = {}
+    for line in (1.1 * unit, 0.9 * unit, 0.75 * unit, 0.62 * unit):
+        line = min(line, max(0.62 * unit, max((box.h for box in boxes), default=0) / 7.6))
+        w, h = round(8.6 * line), round(7.6 * line)
+        if len(boxes) * w * h > 0.25 * size[0] * size[1]:
+            continue
+        placed: dict[int, Box] = {}
+        for i in order:
+            places = _free(_beside(boxes[i], chips[i], w, h), [*taken, *placed.values()], size)
+            placed |= {i: place for place in itertools.islice(places, 1)}
+        best = max(best, placed, key=len)
+    return best
 
 
 def _beside(box: Box, chip: Box, w: int, h: int) -> Iterator[Box]:
@@ -173,7 +184,7 @@ def _beside(box: Box, chip: Box, w: int, h: int) -> Iterator[Box]:
 
 def _roomy(base: Image.Image, box: Box, unit: float) -> bool:
     """Whether one face leaves room for its bars at its side."""
-    w = 9 * min(max(box.h / 7.6, 0.62 * unit), 1.15 * unit)
+    w = 9 * min(max(box.h / 7.6, 0.62 * unit), 1.1 * unit)
     return max(box.x, base.width - box.x - box.w) >= w and box.h < 0.9 * base.height
 
 
