@@ -9,7 +9,6 @@ nothing is told by colour alone."""
 from __future__ import annotations
 
 import functools
-import itertools
 from collections.abc import Iterable, Iterator, Sequence
 
 from PIL import Image, ImageDraw, ImageFont
@@ -167,8 +166,9 @@ def _panels(order: list[int], boxes: list[Box], chips: dict[int, Box], taken: li
             continue
         placed: dict[int, Box] = {}
         for i in order:
-            places = _free(_beside(boxes[i], chips[i], w, h), [*taken, *placed.values()], size)
-            placed |= {i: place for place in itertools.islice(places, 1)}
+            for place in _free(_beside(boxes[i], chips[i], w, h), [*taken, *placed.values()], size):
+                placed[i] = place
+                break
         best = max(best, placed, key=len)
     return best
 
