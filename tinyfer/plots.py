@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
 from tinyfer.metrics import Scores
@@ -40,7 +41,7 @@ def _clean(axes) -> None:
 
 def curves(rows: Sequence[dict]) -> Figure:
     """Loss and accuracy of training and validation, epoch by epoch, from the rows of log.csv; one row is enough."""
-    figure = Figure(figsize=(10, 4.2), layout="constrained")
+    figure = _figure(10, 4.2)
     epochs = [row["epoch"] for row in rows]
     best = max(rows, key=lambda row: row["val_accuracy"])
     for axes, key, scale, title in zip(figure.subplots(1, 2), ("loss", "accuracy"), (1, 100), ("loss", "accuracy, %"),
@@ -57,17 +58,22 @@ def curves(rows: Sequence[dict]) -> Figure:
         axes.set_xlim(epochs[0] - margin, epochs[-1] + margin)
         axes.legend(frameon=False, fontsize=10, labelcolor=INK)
     top = 100 * best["val_accuracy"]
-    axes.scatter([best["epoch"]], [top], s=110, facecolor="none", edgecolor=ORANGE, linewidth=1.6)
-    low, high = axes.get_ylim()
-    axes.annotate(f"{top:.1f} %", (best["epoch"], top), xytext=(0, 11 if top < low + 0.8 * (high - low) else -20),
-                  textcoords="offset points", ha="center", color=ORANGE, fontsize=10)
+    axes.scatter([best["epoch"]], [top], s=110, facecolor="none", edgecolor=ORANGE, linewidth=1.6, zorder=3)
+    axes.set_title(f"best validation {top:.1f} %, epoch {best['epoch']}", loc="right", fontsize=10, color=ORANGE)
+    return figure
+
+
+def _figure(width: float, height: float) -> Figure:
+    """A figure of so many inches with room around it."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    figure.get_layout_engine().set(w_pad=0.12, h_pad=0.12)
     return figure
 
 
 def confusion(scores: Scores, title: str = "") -> Figure:
     """The confusion matrix: each row in per cent of its true class, with the counts below, the diagonal framed."""
     size = len(scores.labels)
-    figure = Figure(figsize=(0.86 * size + 1.6, 0.86 * size + 1.1), layout="constrained")
+    figure = _figure(0.86 * size + 1.6, 0.86 * size + 1.2)
     axes = figure.subplots()
     share = scores.confusion / np.maximum(1, scores.support)[:, None]
     axes.imshow(share, cmap=_SHADES, vmin=0, vmax=1)
@@ -77,6 +83,8 @@ def confusion(scores: Scores, title: str = "") -> Figure:
             axes.text(j, i - 0.08, f"{100 * share[i, j]:.0f}", ha="center", va="center", color=colour, fontsize=12,
                       fontweight="bold" if i == j else "normal")
             axes.text(j, i + 0.27, f"{scores.confusion[i, j]:,}", ha="center", va="center", color=colour, fontsize=7.5)
+    for i in range(size):
+        axes.add_patch(Rectangle((i - 0.5, i - 0.5), 1, 1, fill=False, edgecolor=ORANGE, linewidth=1.4, zorder=3))
     axes.set_xticks(range(size), scores.labels, rotation=35, ha="right", rotation_mode="anchor")
     axes.set_yticks(range(size), scores.labels)
     axes.set_xticks(np.arange(size + 1) - 0.5, minor=True)
@@ -97,7 +105,7 @@ def filters(weight: np.ndarray, columns: int = 16) -> Figure:
     kernels = weight.mean(axis=2).transpose(2, 0, 1)
     kernels = kernels[np.argsort(-np.abs(kernels).max(axis=(1, 2)), kind="stable")]
     rows = -(-len(kernels) // columns)
-    figure = Figure(figsize=(0.55 * columns, 0.55 * rows), layout="constrained")
+    figure = _figure(0.55 * columns, 0.55 * rows + 0.2)
     for axes in figure.subplots(rows, columns, squeeze=False).ravel():
         axes.set_axis_off()
     for axes, kernel in zip(figure.axes, kernels, strict=False):

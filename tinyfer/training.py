@@ -123,12 +123,12 @@ class Run:
     def finished(self) -> bool:
         return self.epochs is not None and self.epoch >= self.epochs
 
-    def rate(self) -> float:
-        """The learning rate of the step we stand at."""
+    def rate(self, step: int) -> float:
+        """The learning rate of a step, counted from the beginning."""
         config = self.config
         name = "constant" if config.schedule == "plateau" else config.schedule
         warmup = round(config.warmup * self.total_steps)
-        return optim.schedule(name, config.peak_lr, self.total_steps, warmup)(self.global_step) * self.plateau["factor"]
+        return optim.schedule(name, config.peak_lr, self.total_steps, warmup)(step) * self.plateau["factor"]
 
     def averaged(self):
         """A context in which the model is the one to validate and to keep: its moving average, if there is one."""
@@ -229,6 +229,7 @@ def fit(model: models.Model, train: Split, val: Split, config: TrainConfig | Non
     run = Run(model, train, val, config or TrainConfig(), about)
     if folder and resume and folder.last.exists():
         run.restore(folder.last)
+        folder.write_log(run.rows)
         show.say(f"resuming at epoch {run.epoch + 1}, step {run.step} of {run.steps}")
     if run.finished:
         return run
@@ -281,7 +282,7 @@ def train_step(run: Run, x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
     model, config = run.model, run.config
     x, target = mixed(run, x, y)
     model.rng = generator(config.seed, "dropout", run.epoch, run.step)
-    run.optimizer.lr = run.rate()
+    run.optimizer.lr = run.rate(run.global_step)
     logits = model.forward(x, train=True)
     loss, dlogits = ops.softmax_cross_entropy(logits, target, run.class_weight, config.label_smoothing)
     if not math.isfinite(loss):
@@ -312,7 +313,6 @@ def mixed(run: Run, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarra
 def validate(run: Run, folder) -> None:
     """Close the epoch with its row of figures; keep the model as best where its validation accuracy is the highest."""
     start = time.perf_counter()
-    lr = run.optimizer.lr
     with run.averaged():
         logits = evaluation.logits(run.model, run.val)
         scores = Scores.of(run.val.labels, logits.argmax(axis=1), run.model.labels)
@@ -325,9 +325,9 @@ def validate(run: Run, folder) -> None:
                 models.save(run.model, folder.best)
     sums = run.sums
     run.seconds += time.perf_counter() - start
-    figures = (run.epoch + 1, run.global_step, run.seconds, lr, sums.loss / sums.pictures, sums.correct / sums.pictures,
-               cross_entropy(logits, run.val.labels), scores.accuracy, scores.macro_f1, sums.pictures / sums.seconds,
-               sums.waiting / sums.seconds)
+    figures = (run.epoch + 1, run.global_step, run.seconds, run.rate(run.global_step - 1),
+               sums.loss / sums.pictures, sums.correct / sums.pictures, cross_entropy(logits, run.val.labels),
+               scores.accuracy, scores.macro_f1, sums.pictures / sums.seconds, sums.waiting / sums.seconds)
     run.rows.append(dict(zip(COLUMNS, figures, strict=True)))
     follow_plateau(run, scores.accuracy)
     run.epoch, run.step, run.sums = run.epoch + 1, 0, Sums()
