@@ -54,7 +54,7 @@ def parse(options_type: type, argv: Sequence[str], prog: str = "", description: 
     fields = {field.name: field for field in dataclasses.fields(options_type)}
     kinds = typing.get_type_hints(options_type)
     parser = _parser(fields, kinds, prog, description)
-    space, rest = parser.parse_known_args(list(argv))
+    space, rest = parser.parse_known_intermixed_args(list(argv))
     words = {name: value for name, value in vars(space).items() if name in fields}
     if rest:
         raise UserError(f"{rest[0]}: {_unknown(rest[0], [_flag(name) for name in fields] + ['--config', '--debug'])}, "

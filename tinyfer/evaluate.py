@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import pathlib
 import sys
 from dataclasses import dataclass
 
@@ -37,7 +36,9 @@ class Options:
 def run(options: Options) -> int:
     """Evaluate as the options say and print the figures."""
     machine.set_threads(options.threads)
-    path = model_file(options.model)
+    path = models.locate(options.model)
+    if str(path) != options.model:
+        print(f"using {path}", file=sys.stderr)
     model = models.load(path)
     source = options.data or _own_data(model, path)
     split = _split(sources.load(source, options.limit), options.split, source)
@@ -51,17 +52,6 @@ def run(options: Options) -> int:
     if options.out:
         _write(options.out, scores, told, quiet=options.json)
     return 0
-
-
-def model_file(name: str) -> pathlib.Path | str:
-    """What --model names: best.npz where it is a run's folder, else the path or shipped name itself."""
-    if not pathlib.Path(name).is_dir() or name in models.shipped():
-        return name
-    best = pathlib.Path(name) / "best.npz"
-    if not best.exists():
-        raise UserError(f"--model {name}: there is no best.npz in that folder yet; it comes with a run's first epoch.")
-    print(f"using {best}", file=sys.stderr)
-    return best
 
 
 def _own_data(model, path) -> str:

@@ -326,15 +326,25 @@ class _Blank:
         return np.zeros(shape, dtype)
 
 
-def load(path) -> Model:
-    """A model by the path of its file or by the name of one that is shipped; float32 again, whatever the file holds.
-
-    Any other file, and one whose parts do not fit each other, is a UserError."""
+def locate(path) -> pathlib.Path:
+    """The file that is meant by a path, by the folder of a run (its best.npz) or by the name of a shipped model."""
     if str(path) in shipped():
-        path = WEIGHTS / f"{path}.npz"
-    elif not pathlib.Path(path).exists():
+        return WEIGHTS / f"{path}.npz"
+    path = pathlib.Path(path)
+    if path.is_dir() and not (path / "best.npz").exists():
+        raise UserError(f"model {path}: there is no best.npz in this folder yet; it comes with a run's first epoch.")
+    if not path.exists():
         raise UserError(f"model {str(path)!r}: there is no such file, and the shipped models are "
                         f"{', '.join(shipped()) or 'none yet'}; train one with `python -m tinyfer.train`.")
+    return path / "best.npz" if path.is_dir() else path
+
+
+def load(path) -> Model:
+    """A model by the path of its file, the folder of its run, or the name of one that is shipped; float32 again,
+    whatever the file holds.
+
+    Any other file, and one whose parts do not fit each other, is a UserError."""
+    path = locate(path)
     arrays, description = checkpoint.read(path, checkpoint.MODEL)
     try:
         blank = _Blank(sum(a.size for a in arrays.values()))

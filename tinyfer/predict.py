@@ -78,12 +78,6 @@ def load_model(name: str | None) -> models.Model:
             raise UserError(f"no model is shipped yet: train one with `python -m tinyfer.train`, then name its run, "
                             f"{PROG} --model {_newest_run() or 'runs/NAME'} PICTURE.")
         return models.load("lite")
-    path = pathlib.Path(name)
-    if name not in models.shipped() and path.is_dir():
-        if not (path / "best.npz").is_file():
-            raise UserError(f"--model {name}: there is no best.npz in this folder; name the folder of a run.")
-        path = path / "best.npz"
-        return models.load(path)
     return models.load(name)
 
 

@@ -60,6 +60,6 @@ def _drawing_hash() -> str:
     """Changes when the code that draws does, or NumPy, whose random streams it uses."""
     digest = hashlib.sha256(np.__version__.encode())
     folder = pathlib.Path(data.__file__).parent
-    for name in ("toyfaces.py", "portrait.py", "drawing.py"):
+    for name in ("toyfaces.py", "portrait.py", "drawing.py", "looks.py"):
         digest.update((folder / name).read_bytes())
     return digest.hexdigest()[:12]
