@@ -65,6 +65,12 @@ def test_the_same_contents_are_the_same_bytes_and_numpy_reads_them(tmp_path):
     assert os.listdir(tmp_path) == ["a.npz"]
 
 
+def test_what_was_read_can_be_written_again(tmp_path):
+    arrays, meta = checkpoint.read(written(tmp_path))
+    again, meta_again = checkpoint.read(written(tmp_path, {**arrays, "more": np.zeros(2)}, meta))
+    assert "more" in again and meta_again["sha256"] != meta["sha256"]
+
+
 def test_order_and_byte_order_of_an_array_do_not_matter(tmp_path):
     value = np.arange(12, dtype=">f4").reshape(3, 4).T
     arrays, _ = checkpoint.read(written(tmp_path, {"w": value}))

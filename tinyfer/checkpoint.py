@@ -49,6 +49,7 @@ def save(path, arrays: dict[str, np.ndarray], meta: dict, kind: str = MODEL) -> 
         if not _NAME.fullmatch(name) or name == "meta" or value.dtype.str[1:] not in _DTYPES:
             raise ValueError(f"checkpoint: array {name!r} of dtype {value.dtype} cannot be stored")
     header = {**meta, "kind": kind, "version": VERSION}
+    header.pop("sha256", None)  # of the file that meta was read from, perhaps
     text = _json({**header, "sha256": _digest(arrays, header)})
     write_atomically(path, lambda file: _write_npz(file, {"meta": np.array(text), **arrays}))
 

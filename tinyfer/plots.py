@@ -111,4 +111,7 @@ def filters(weight: np.ndarray, columns: int = 16) -> Figure:
     for axes, kernel in zip(figure.axes, kernels, strict=False):
         extent = max(1e-12, float(np.abs(kernel).max()))
         axes.imshow(kernel, cmap="gray", vmin=-extent, vmax=extent)
+        height, width = kernel.shape
+        axes.add_patch(Rectangle((-0.5, -0.5), width, height, fill=False, edgecolor=FAINT, linewidth=0.8,
+                                 clip_on=False))
     return figure

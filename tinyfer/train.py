@@ -57,7 +57,8 @@ def run(options: Options, given: frozenset[str]) -> int:
     print(f"trains on {_named(dataset.train)}, validates on {_named(dataset.val)}; {_left_alone(dataset.test)}")
     print(f"{model}\n")
     print(_plan(options, folder), flush=True)
-    folder.write_text(folder.config, cli.to_toml(dataclasses.replace(options, resume=False, out=None)))
+    if not folder.last.exists():
+        folder.write_text(folder.config, cli.to_toml(dataclasses.replace(options, resume=False, out=None)))
     finished = _fit(model, dataset, options, folder, kernels)
     finish(finished, dataset, options, folder)
     return 0
