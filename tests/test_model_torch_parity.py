@@ -130,13 +130,13 @@ def test_float64_networks_agree_to_the_last_digits(key):
 
 @pytest.mark.parametrize("key", ["vgg", "vgg-relu-bn", "cnn4", "lite"])
 def test_float32_gradients_are_as_near_to_the_truth_as_pytorchs(key):
-    """Per tensor, against float64, at most 3 times PyTorch's own error; over three draws, for a single ReLU or pooling
-    that changes its mind near a tie is chance."""
+    """Per tensor, against float64, at most 3 times PyTorch's own error; the median of five draws, for a single ReLU or
+    pooling that changes its mind near a tie is chance and outweighs all rounding."""
     ours, theirs = {}, {}
-    for seed in range(3):
+    for seed in range(5):
         model = randomise(no_dropout(key), seed)
         exact, net = in_float64(randomise(no_dropout(key), seed)), twin(model)
-        x, target = pictures(model, 16, seed)
+        x, target = pictures(model, 10, seed)
         loss_and_gradients(model, x, target)
         loss_and_gradients(exact, x.astype(np.float64), target)
         torch_step(net, x, target)
@@ -144,13 +144,14 @@ def test_float32_gradients_are_as_near_to_the_truth_as_pytorchs(key):
         for p, q, truth in zip(our_params(model), torch_parameters(net), our_params(exact), strict=True):
             if np.linalg.norm(truth.grad) < 1e-9 * largest:
                 continue  # a bias before a norm: its gradient is 0, and all that float32 has there is noise
-            ours[p.name] = ours.get(p.name, 0) + gap(p.grad, truth.grad) ** 2
-            theirs[p.name] = theirs.get(p.name, 0) + gap(q.grad.numpy(), to_torch(truth.grad).numpy()) ** 2
-    ratios = {name: (ours[name] / theirs[name]) ** 0.5 for name in ours}
+            ours.setdefault(p.name, []).append(gap(p.grad, truth.grad))
+            theirs.setdefault(p.name, []).append(gap(q.grad.numpy(), to_torch(truth.grad).numpy()))
+    ratios = {name: np.median(ours[name]) / np.median(theirs[name]) for name in ours}
     worst = max(ratios, key=ratios.get)
-    print(f"{key}: at most {ratios[worst]:.2f} ({worst}), median {np.median(list(ratios.values())):.2f}")
+    print(f"{key}: at most {ratios[worst]:.2f} ({worst}), median {np.median(list(ratios.values())):.2f}, "
+          f"largest error {max(map(np.median, ours.values())):.1e}")
     assert ratios[worst] < 3, f"{worst}: {ratios[worst]:.2f} times PyTorch's error"
-    assert max(ours.values()) < 1e-8
+    assert max(map(np.median, ours.values())) < 1e-4
 
 
 OPTIMIZERS = {

@@ -10,6 +10,7 @@ from tinyfer.kernels.gemm import gemm
 
 COLUMNS = 64  # a block of columns of the result
 ROWS = 192  # a block of rows of the weight gradient
+STRETCH = 64  # products to one call of gemm: long sums are added up in stretches (see gemm_tile)
 
 
 @kernel(parallel=True)
@@ -25,7 +26,9 @@ def dense_forward(x, w, b):
         for r in range(n):
             for k in range(first, first + columns):
                 y[r, k] = b[k]
-        gemm(flat_x, 0, depth, 1, flat_w, first, outputs, flat_y, first, outputs, n, columns, depth)
+        for start in range(0, depth, STRETCH):
+            gemm(flat_x, start, depth, 1, flat_w, start * outputs + first, outputs, flat_y, first, outputs,
+                 n, columns, min(STRETCH, depth - start))
     return y
 
 
