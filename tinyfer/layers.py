@@ -16,6 +16,7 @@ import numpy as np
 
 from tinyfer import ops, seeds
 from tinyfer.errors import UserError
+from tinyfer.kernels import fused
 from tinyfer.reference import output_length
 
 Shape = tuple[int, ...]
@@ -161,14 +162,17 @@ class BatchNorm2d(Layer):
         gamma, beta = self.gamma.value, self.beta.value
         if train:
             y, mean, var = ops.batchnorm_forward(x, gamma, beta, self.eps)
-            count = x.size // x.shape[-1]
-            self.running_mean += self.momentum * (mean - self.running_mean)
-            self.running_var += self.momentum * (var * count / (count - 1) - self.running_var)
+            self.track(mean, var, x.size // x.shape[-1])
         else:
             mean, var = self.running_mean.copy(), self.running_var.copy()
             y = ops.batchnorm_eval_forward(x, gamma, beta, mean, var, self.eps)
         self.remember(train if keep is None else keep, x, mean, var, train)
         return y
+
+    def track(self, mean, var, count: int) -> None:
+        """Move the running averages towards a batch's mean and biased variance over `count` values a channel."""
+        self.running_mean += self.momentum * (mean - self.running_mean)
+        self.running_var += self.momentum * (var * count / (count - 1) - self.running_var)
 
     def backward(self, dy):
         x, mean, var, train = self.recall()
@@ -351,11 +355,46 @@ class ConvBlock(Sequential):
 class ConvStack(Sequential):
     """A run of ConvBlocks with plain arrays at both ends.
 
-    The blocks run one by one, every op through the switchboard. A faster way through the whole run may replace that
-    inside forward and backward without anyone outside noticing: nothing else may look at what passes between the
-    blocks."""
+    Training on float32 takes the fused way (`kernels/fused.py`), in which nothing between the blocks is written twice,
+    where every block can be part of it and none of their ops is overridden; everything else goes block by block, each
+    op through the switchboard. The choice is made in forward and kept for backward. `input_gradient` False says that
+    nobody needs dx: the run stands first in its network."""
 
-    @property
-    def path(self) -> str:
-        """How the run is computed, for `print(model)`."""
-        return "block by block"
+    OPS = ("conv2d_forward", "conv2d_backward", "batchnorm_forward", "batchnorm_backward", "relu_forward",
+           "relu_backward", "maxpool_forward", "maxpool_backward")  # fmt: skip
+
+    def __init__(self, layers: dict[str, Layer]):
+        super().__init__(layers)
+        self.input_gradient = True
+        self._run: fused.FusedRun | None = None
+
+    def forward(self, x, train=False, keep=None):
+        keep = train if keep is None else keep
+        if not (train and keep and x.dtype == np.float32 and not self.obstacle(x.shape[1:])):
+            self.remember(keep, None)
+            return super().forward(x, train, keep)
+        x = np.require(x, np.float32, ["C", "W"])
+        if self._run is None or not self._run.fits(x.shape):
+            self._run = fused.FusedRun(list(self.layers.values()), x.shape)
+        self.remember(True, self._run)
+        return self._run.forward(x)
+
+    def backward(self, dy):
+        (run,) = self.recall()
+        if run is None:
+            return super().backward(dy)
+        return run.backward(np.require(dy, np.float32, ["C", "W"]), self.input_gradient)
+
+    def obstacle(self, shape: Shape) -> str:
+        """Why inputs of this shape (H, W, C) cannot take the fused way; "" where they can."""
+        if ops.overridden(*self.OPS):
+            return "an op of the blocks is overridden"
+        for name, block in self.layers.items():
+            if why := fused.obstacle(block, shape):
+                return f"{name}: {why}"
+            shape = block.output_shape(shape)
+        return ""
+
+    def path(self, shape: Shape) -> str:
+        """How the run is computed in training, for `print(model)`."""
+        return "block by block" if self.obstacle(shape) else "fused"

@@ -88,6 +88,13 @@ class Model(Sequential):
         self.check_input(x)
         return super().forward(x, train, keep)
 
+    def backward(self, dy, input_gradient=True):
+        """dy (N,7) -> dx, the gradient of the input; None where `input_gradient` is false, which saves its cost."""
+        first = next(iter(self.layers.values()))
+        if isinstance(first, ConvStack):
+            first.input_gradient = input_gradient
+        return super().backward(dy)
+
     def check_input(self, x: np.ndarray) -> None:
         """UserError unless x is what this network takes: (N,h,w,1) of the dtype of its weights (float32)."""
         dtype, (height, width, channels) = self.params.value.dtype, self.preprocess.shape
@@ -155,6 +162,7 @@ class Model(Sequential):
         rows, total = [("layer", "output", "parameters", "MMAC", "path"), ("input", _times(shape), "", "", "")], 0
         for name, layer in self.children().items():
             steps = layer.children() if isinstance(layer, ConvStack) else {name: layer}
+            way = layer.path(shape) if isinstance(layer, ConvStack) else "layer by layer"
             for path, step in steps.items():
                 inner = shape
                 cost = 0
@@ -163,7 +171,6 @@ class Model(Sequential):
                 shape, total = inner, total + cost
                 kinds = " ".join(type(leaf).__name__ for _, leaf in step.leaves())
                 size = sum(p.value.size for _, leaf in step.leaves() for p in leaf.parameters().values())
-                way = layer.path if isinstance(layer, ConvStack) else "layer by layer"
                 rows.append((f"{path}: {kinds}", _times(shape), f"{size:,}", f"{cost / 1e6:.2f}", way))
         rows.append((self.name, "", f"{self.params.value.size:,}", f"{total / 1e6:.2f}", ""))
         widths = [max(len(row[i]) for row in rows) for i in range(5)]

@@ -35,17 +35,17 @@ def _plain(a, a0, a_row, a_col, b, b0, b_row, c, c0, c_row, m, n, depth):
 
 
 @kernel(fastmath=FASTMATH)
-def _columns(vectors, a, a0, a_row, a_col, b, b0, b_row, c, c0, c_row, m, depth):
+def columns(vectors, a, a0, a_row, a_col, b, b0, b_row, c, c0, c_row, m, depth, add):
     """One panel of len(vectors) * LANES columns, from the top row of tiles to the last odd row."""
     i = 0
     while i + TILE_ROWS <= m:
-        gemm_tile(_SIX, vectors, a, a0 + i * a_row, a_row, a_col, b, b0, b_row, c, c0 + i * c_row, c_row, depth)
+        gemm_tile(_SIX, vectors, a, a0 + i * a_row, a_row, a_col, b, b0, b_row, c, c0 + i * c_row, c_row, depth, add)
         i += TILE_ROWS
     while i + 2 <= m:
-        gemm_tile(_TWO, vectors, a, a0 + i * a_row, a_row, a_col, b, b0, b_row, c, c0 + i * c_row, c_row, depth)
+        gemm_tile(_TWO, vectors, a, a0 + i * a_row, a_row, a_col, b, b0, b_row, c, c0 + i * c_row, c_row, depth, add)
         i += 2
     if i < m:
-        gemm_tile(_ONE, vectors, a, a0 + i * a_row, a_row, a_col, b, b0, b_row, c, c0 + i * c_row, c_row, depth)
+        gemm_tile(_ONE, vectors, a, a0 + i * a_row, a_row, a_col, b, b0, b_row, c, c0 + i * c_row, c_row, depth, add)
 
 
 @kernel
@@ -53,13 +53,13 @@ def _tiled(a, a0, a_row, a_col, b, b0, b_row, c, c0, c_row, m, n, depth):
     """Full-width panels, then panels of one vector, then plain loops for the last columns."""
     j = 0
     while j + TILE_WIDTH <= n:
-        _columns(_WIDE, a, a0, a_row, a_col, b, b0 + j, b_row, c, c0 + j, c_row, m, depth)
+        columns(_WIDE, a, a0, a_row, a_col, b, b0 + j, b_row, c, c0 + j, c_row, m, depth, True)
         j += TILE_WIDTH
     while j + 2 * LANES <= n:
-        _columns(_TWO, a, a0, a_row, a_col, b, b0 + j, b_row, c, c0 + j, c_row, m, depth)
+        columns(_TWO, a, a0, a_row, a_col, b, b0 + j, b_row, c, c0 + j, c_row, m, depth, True)
         j += 2 * LANES
     while j + LANES <= n:
-        _columns(_ONE, a, a0, a_row, a_col, b, b0 + j, b_row, c, c0 + j, c_row, m, depth)
+        columns(_ONE, a, a0, a_row, a_col, b, b0 + j, b_row, c, c0 + j, c_row, m, depth, True)
         j += LANES
     if j < n:
         _plain(a, a0, a_row, a_col, b, b0 + j, b_row, c, c0 + j, c_row, m, n - j, depth)
