@@ -26,11 +26,11 @@ from tinyfer.metrics import Scores, cross_entropy
 from tinyfer.progress import Interrupt, Show, duration
 from tinyfer.seeds import generator
 
-EPOCHS = 10  # where neither --epochs nor --minutes says otherwise
+EPOCHS = 6  # where neither --epochs nor --minutes says otherwise
 REHEARSAL = 30  # steps that are timed to know how many epochs fit
 MIXUP_UNTIL = 0.9  # of all steps: the rest is trained on the pictures as they are
 SCHEDULES = ("constant", "step", "plateau", "cosine", "one-cycle")
-RATES = {"sgd": 0.05, "adam": 0.001, "adamw": 0.001}
+RATES = {"sgd": 0.03, "adam": 0.001, "adamw": 0.001}
 COLUMNS = ("epoch", "step", "seconds", "lr", "train_loss", "train_accuracy", "val_loss", "val_accuracy", "val_macro_f1",
            "images_per_s", "data_share")
 
@@ -43,13 +43,13 @@ class TrainConfig:
                                 "often as fits)", low=1, group="length")
     minutes: float | None = option(None, "train as many whole epochs as fit, after timing 30 steps; with --epochs, the "
                                    "smaller wins", above=0, group="length")
-    batch_size: int = option(128, "pictures a step", low=1, group="optimisation")
+    batch_size: int = option(64, "pictures a step", low=1, group="optimisation")
     optimizer: str = option("sgd", "sgd has Nesterov momentum 0.9", choices=tuple(RATES), group="optimisation")
-    lr: float | None = option(None, "peak learning rate (default: 0.05 for sgd, 0.001 for adam and adamw)", above=0,
+    lr: float | None = option(None, "peak learning rate (default: 0.03 for sgd, 0.001 for adam and adamw)", above=0,
                               group="optimisation")
     schedule: str = option("cosine", "step: a tenth after 1/2 and 3/4 of the steps; plateau: 3/4 after 5 epochs "
                            "without a better validation accuracy", choices=SCHEDULES, group="optimisation")
-    warmup: float = option(0.07, "share of the steps in which the rate first rises from 0 (not for one-cycle)", low=0,
+    warmup: float = option(0.1, "share of the steps in which the rate first rises from 0 (not for one-cycle)", low=0,
                            high=0.9, group="optimisation")
     weight_decay: float = option(5e-4, "for weights, not for biases and norms", low=0, group="optimisation")
     label_smoothing: float = option(0.1, "share of the target that is spread over all classes", low=0, high=0.99,
@@ -287,7 +287,7 @@ def train_step(run: Run, x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
     loss, dlogits = ops.softmax_cross_entropy(logits, target, run.class_weight, config.label_smoothing)
     if not math.isfinite(loss):
         raise diverged(run, "the loss")
-    model.backward(dlogits)
+    model.backward(dlogits, input_gradient=False)
     run.optimizer.step()
     if run.ema:
         run.ema.update()
