@@ -133,8 +133,8 @@ def _pool_row(y, sign, pooled, index, start, row, out, width, channels):
         b = y[start + (2 * p + 1) * channels : start + (2 * p + 2) * channels]
         c = y[start + row + 2 * p * channels : start + row + (2 * p + 1) * channels]
         d = y[start + row + (2 * p + 1) * channels : start + row + (2 * p + 2) * channels]
-        best, winner = pooled[out + p * channels : out + (p + 1) * channels],
-        index[out + p * channels : out + (p + 1) * channels]
+        best = pooled[out + p * channels : out + (p + 1) * channels]
+        winner = index[out + p * channels : out + (p + 1) * channels]
         for k in range(channels):
             s = sign[k]
             v, tap = a[k] * s, 0
