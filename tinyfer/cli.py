@@ -18,6 +18,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import difflib
+import inspect
 import math
 import os
 import pathlib
@@ -51,7 +52,7 @@ def parse(options_type: type, argv: Sequence[str], prog: str = "", description: 
     """Words of a command line -> (options, names of the fields that were given, by a flag or by --config).
 
     --help prints and exits; everything that is wrong is a UserError."""
-    fields = {field.name: field for field in dataclasses.fields(options_type)}
+    fields = _fields(options_type)
     kinds = typing.get_type_hints(options_type)
     parser = _parser(fields, kinds, prog, description)
     space, rest = parser.parse_known_intermixed_args(list(argv))
@@ -64,6 +65,13 @@ def parse(options_type: type, argv: Sequence[str], prog: str = "", description: 
         where = fields[name].metadata["metavar"] if fields[name].metadata["positional"] else _flag(name)
         values[name] = _checked(fields[name], kinds[name], _from_word(kinds[name], word, where), where)
     return options_type(**values), frozenset(values)
+
+
+def _fields(options_type: type) -> dict[str, dataclasses.Field]:
+    """Fields by name, the class's own before those that it inherits."""
+    own = inspect.get_annotations(options_type)
+    fields = sorted(dataclasses.fields(options_type), key=lambda field: field.name not in own)
+    return {field.name: field for field in fields}
 
 
 def read_config(options_type: type, path) -> dict[str, Any]:
@@ -152,7 +160,7 @@ _METAVARS = {int: "N", float: "X", str: "TEXT"}
 
 def _default(field) -> str:
     """The default for the help text, unless the text tells it already or there is none."""
-    if field.default in (None, False, ()) or "default" in field.metadata["help"]:
+    if field.default is None or field.default is False or field.default == () or "default" in field.metadata["help"]:
         return ""
     return f" (default: {'yes' if field.default is True else field.default})"
 
