@@ -242,3 +242,16 @@ def test_fixed_cases_are_the_same_every_time():
         first, second = cases.at_random(op, 3), cases.at_random(op, 3)
         assert repr(first) == repr(second)
         assert all(np.array_equal(a, b) for a, b in zip(first.args, second.args, strict=True))
+
+
+def test_drawn_cases_reach_what_they_must():
+    """Tails of vectors, full vectors, odd batches, kernels larger than the picture, strides with pads, every layout."""
+    drawn = [cases.at_random("conv2d_forward", seed) for seed in range(cases.EXAMPLES)]
+    shapes = [(case.args[0].shape, case.args[1].shape, *case.args[3:]) for case in drawn]
+    assert any(w[3] >= 16 and w[3] % 8 and x[0] % 2 for x, w, _, _ in shapes)
+    assert any(w[2] >= 16 for x, w, _, _ in shapes) and any(w[2] < 8 for x, w, _, _ in shapes)
+    assert any(w[0] > x[1] for x, w, _, _ in shapes) and any(w[0] != w[1] for x, w, _, _ in shapes)
+    assert {(stride, pad) for _, _, stride, pad in shapes} == {(s, p) for s in (1, 2, 3) for p in (0, 1, 2)}
+    assert {case.said["layout"] for case in drawn} == set(cases.LAYOUTS)
+    dense = [cases.at_random("dense_forward", seed).args for seed in range(cases.EXAMPLES)]
+    assert any(w.shape[1] >= 16 and len(x) % 2 for x, w, _ in dense)

@@ -18,7 +18,7 @@ from tinyfer import cases, ops
 # few pictures for many threads, one picture, more rows than one chunk, odd channel counts, a whole batch
 SIZES = ((1, 5, 3), (2, 9, 17), (5, 13, 16), (33, 12, 20))
 bits = {}
-for op in ops.NAMES:
+for op in json.loads(sys.argv[2]):
     for threads in json.loads(sys.argv[1]):
         numba.set_num_threads(threads)
         digest = hashlib.sha256()
@@ -33,10 +33,12 @@ print(json.dumps(bits))
 
 
 @pytest.fixture(scope="module")
-def bits():
+def bits(request):
+    """Op -> digest of its results for each number of threads; one process for all ops that were asked for."""
+    asked = [item.callspec.params["op"] for item in request.session.items if item.path == request.path]
     env = {**os.environ, "NUMBA_NUM_THREADS": str(max(THREADS))}
     root = pathlib.Path(__file__).parents[1]
-    command = [sys.executable, "-c", PROGRAM, json.dumps(THREADS)]
+    command = [sys.executable, "-c", PROGRAM, json.dumps(THREADS), json.dumps(asked)]
     done = subprocess.run(command, env=env, capture_output=True, text=True, cwd=root, timeout=500)
     assert done.returncode == 0, done.stderr[-3000:]
     return json.loads(done.stdout.splitlines()[-1])
