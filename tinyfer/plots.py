@@ -104,6 +104,7 @@ def filters(weight: np.ndarray, columns: int = 16) -> Figure:
     """First-layer kernels (kh,kw,C,K) as small grey pictures, each about its own middle grey, strongest first."""
     kernels = weight.mean(axis=2).transpose(2, 0, 1)
     kernels = kernels[np.argsort(-np.abs(kernels).max(axis=(1, 2)), kind="stable")]
+    columns = min(columns, len(kernels))
     rows = -(-len(kernels) // columns)
     figure = _figure(0.55 * columns, 0.55 * rows + 0.2)
     for axes in figure.subplots(rows, columns, squeeze=False).ravel():

@@ -23,10 +23,11 @@ section { background: #fff; border: 1px solid #e3e5e8; border-radius: 10px; padd
 .figures { display: flex; flex-wrap: wrap; gap: 2rem; margin: 0 } .figures div { min-width: 7rem }
 .figures dt { color: #666; font-size: .85rem } .figures dd { margin: 0; font-size: 1.6rem; font-weight: 600 }
 .figures small { display: block; font-size: .8rem; font-weight: 400; color: #666 }
-img { max-width: 100%; height: auto; display: block; margin: 0 auto }
+img { max-width: 100%; height: auto; display: block; margin: 0 auto } .narrow img { max-width: min(100%, 36rem) }
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums }
 th, td { text-align: right; padding: .3rem .6rem; border-bottom: 1px solid #eceef0 }
 th:first-child, td:first-child { text-align: left } th { color: #666; font-weight: 500; font-size: .85rem }
+.words th:nth-child(2), .words td:nth-child(2) { text-align: left }
 tr:last-child td { border-bottom: 0 } .scroll { overflow-x: auto }
 .settings { columns: 2; column-gap: 2.5rem } .settings div { display: flex; justify-content: space-between; gap: 1rem;
             break-inside: avoid; border-bottom: 1px solid #eceef0; padding: .2rem 0 }
@@ -74,7 +75,7 @@ def page(name: str, model, scores: Scores, rows: Sequence[dict], dataset, settin
         _section("Curves", _image(pictures["curves"], "loss and accuracy by epoch")
                  + f"<p class=quiet>Kept is the model of epoch {model.meta.get('epoch', '?')}, the one with the best "
                    "validation accuracy; being the best of several, that figure is a little flattering.</p>"),
-        _section("Confusion matrix", _image(pictures["confusion"], "confusion matrix")
+        _section("Confusion matrix", f"<div class=narrow>{_image(pictures['confusion'], 'confusion matrix')}</div>"
                  + "<p class=quiet>Large: per cent of the pictures of a true class. Small: how many.</p>"),
         _section("Class by class", _classes(scores)),
         _section("First-layer filters", _image(pictures["filters"], "kernels of the first layer")
@@ -121,7 +122,8 @@ def _splits(dataset) -> str:
     uses = ("training", "validation: choosing the epoch", "not looked at")
     lines = [(split.name, use, f"{len(split):,}") for split, use in zip(dataset, uses, strict=True) if len(split)]
     source = html.escape(f"{dataset.info.source}: {dataset.info.layout}")
-    return _table(("split", "served", "pictures"), lines) + f"<p class=quiet>{source}</p>"
+    table = _table(("split", "served", "pictures"), lines)
+    return f"<div class=words>{table}</div><p class=quiet>{source}</p>"
 
 
 def _classes(scores: Scores) -> str:
