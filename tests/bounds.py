@@ -2,8 +2,8 @@
 4 * eps32.
 
 For sums of products the bound is the op itself on absolute values (Higham, Accuracy and Stability of Numerical
-Algorithms, chapter 3): rounding errors are relative to the summands, not to a sum that may cancel. The others follow the
-same rule by hand: each rounding counts with the size of what is rounded. What only copies or compares has bound 0."""
+Algorithms, chapter 3): rounding errors are relative to the summands, not to a sum that may cancel. The others follow
+the same rule by hand: each rounding counts with the size of what is rounded. What only copies or compares has 0."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""Students' kernels: what is right is taken, compiled and timed; what is wrong gets one sentence that says where and why."""
+"""Students' kernels: what is right is taken, compiled and timed; what is wrong gets one sentence: where, what, why."""
 
 import subprocess
 import sys
@@ -48,7 +48,8 @@ def file(tmp_path):
 
 def test_plain_loops_with_a_helper_are_compiled_and_used(file):
     kernels = userkernels.load(file(CONV))
-    assert list(kernels) == ["conv2d_forward"] and isinstance(kernels["conv2d_forward"], numba.core.dispatcher.Dispatcher)
+    assert list(kernels) == ["conv2d_forward"]
+    assert isinstance(kernels["conv2d_forward"], numba.core.dispatcher.Dispatcher)
     assert any("million multiply-adds a second" in note for note in kernels.notes)
     case = cases.small("conv2d_forward")[2]
     with ops.using(**kernels):
@@ -78,38 +79,46 @@ def test_what_does_not_compile_runs_as_plain_python_and_says_why(file):
 
 
 WRONG = {
-    "shape": ("def relu_forward(x):\n    return x[:1] * (x[:1] > 0)\n", r"mine.py:4 relu_forward: y is wrong .*the shape is"),
-    "dtype": ("def dropout_forward(x, mask):\n    return (x * mask).astype(np.float64)\n", "the dtype is float64, expected"),
+    "shape": ("def relu_forward(x):\n    return x[:1] * (x[:1] > 0)\n",
+              r"mine.py:4 relu_forward: y is wrong .*the shape is"),
+    "dtype": ("def dropout_forward(x, mask):\n    return (x * mask).astype(np.float64)\n",
+              "the dtype is float64, expected"),
     "nothing returned": ("def dropout_forward(x, mask):\n    pass\n", "the result is a NoneType"),
-    "one result of three": ("def dense_backward(dy, x, w):\n    return dy @ w.T\n", "returns 1 values, expected 3: dx, dw, db"),
+    "one result of three": ("def dense_backward(dy, x, w):\n    return dy @ w.T\n",
+                            "returns 1 values, expected 3: dx, dw, db"),
     "bias": ("def dense_forward(x, w, b):\n    return x @ w\n", "looks like: the bias is missing"),
-    "factor": ("def dense_backward(dy, x, w):\n    dx, dw, db = r.dense_backward(dy, x, w)\n    return dx, dw / len(x), db\n",
+    "factor": ("def dense_backward(dy, x, w):\n    dx, dw, db = r.dense_backward(dy, x, w)\n"
+               "    return dx, dw / len(x), db\n",
                "dw is wrong.*each value is 1/N"),
     "flip": ("def conv2d_backward(dy, x, w, stride, pad):\n    dx, dw, db = r.conv2d_backward(dy, x, w, stride, pad)\n"
              "    return dx, dw[::-1, ::-1].copy(), db\n", "dw is wrong.*the kernel is flipped"),
     "mask of dy": ("def relu_backward(dy, x):\n    return dy * (dy > 0)\n", "the mask is taken from dy"),
     "constants": ("def batchnorm_backward(dy, x, gamma, mean, var, eps):\n"
                   "    return r.batchnorm_eval_backward(dy, x, gamma, mean, var, eps)\n", "treated as constants"),
-    "not in place": ("def sgd_update(w, g, v, lr, momentum, nesterov, weight_decay):\n    v = momentum * v + g\n    w = w - lr * v\n",
+    "not in place": ("def sgd_update(w, g, v, lr, momentum, nesterov, weight_decay):\n    v = momentum * v + g\n"
+                     "    w = w - lr * v\n",
                      "must write in place"),
-    "stale": ("kept = {}\ndef dropout_forward(x, mask):\n    y = kept.setdefault(x.shape, np.zeros_like(x))\n    y += x * mask\n"
-              "    return y.copy()\n", "right on the first call, and the second adds to it"),
+    "stale": ("kept = {}\ndef dropout_forward(x, mask):\n    y = kept.setdefault(x.shape, np.zeros_like(x))\n"
+              "    y += x * mask\n    return y.copy()\n", "right on the first call, and the second adds to it"),
     "reused": ("kept = {}\ndef dropout_forward(x, mask):\n    y = kept.setdefault(x.shape, np.zeros_like(x))\n"
                "    y[...] = x * mask\n    return y\n", "a second call overwrites the first call's result"),
     "writes its input": ("def relu_backward(dy, x):\n    dy *= x > 0\n    return dy\n", "it changes its input dy"),
-    "index": ("def relu_forward(x):\n    y = np.zeros_like(x)\n    for n in range(len(x) + 1):\n        y[n] = np.maximum(x[n], 0)\n"
-              "    return y\n", "mine.py:7 relu_forward stops with IndexError"),
+    "index": ("def relu_forward(x):\n    y = np.zeros_like(x)\n    for n in range(len(x) + 1):\n"
+              "        y[n] = np.maximum(x[n], 0)\n    return y\n", "mine.py:7 relu_forward stops with IndexError"),
     "too few arguments": ("def conv2d_forward(x, w, b, stride):\n    pass\n",
                           r"conv2d_forward\(x, w, b, stride\): expected the arguments \(x, w, b, stride, pad\)"),
-    "another order": ("def dense_forward(w, x, b):\n    pass\n", r"expected the arguments \(x, w, b\), all of them and in this"),
+    "another order": ("def dense_forward(w, x, b):\n    pass\n",
+                      r"expected the arguments \(x, w, b\), all of them and in this"),
     "any arguments": ("def softmax(*args):\n    pass\n", r"expected the arguments \(z\)"),
     "no op": ("def convolution(x):\n    return x\n", "no function named like an op: the ops are conv2d_forward"),
-    "nearly": ("def relu_foward(x):\n    return x\n", "mine.py:4 relu_foward is not an op's name: did you mean relu_forward"),
+    "nearly": ("def relu_foward(x):\n    return x\n",
+               "mine.py:4 relu_foward is not an op's name: did you mean relu_forward"),
     "syntax": ("def relu_forward(x)\n    return x\n", "mine.py:4: this is not valid Python"),
     "stops": ("def f():\n    return 1 / 0\nf()\n", "mine.py:5: running the file stops with ZeroDivisionError"),
     "exits": ("raise SystemExit(3)\n", "running the file stops with SystemExit"),
     "import": ("import no_such_module\n", "ModuleNotFoundError"),
-    "njit that cannot": ("@numba.njit\ndef dropout_forward(x, mask):\n    return np.pad(x, 0) * mask\n", "take @njit away"),
+    "njit that cannot": ("@numba.njit\ndef dropout_forward(x, mask):\n    return np.pad(x, 0) * mask\n",
+                         "take @njit away"),
 }  # fmt: skip
 
 
@@ -159,7 +168,7 @@ def test_a_race_is_named(file, monkeypatch):
         return dx, dw - np.outer(x[0], dy[0]) * (numba.get_num_threads() > 1), db
 
     racy.targetoptions = {"parallel": True}
-    with pytest.raises(UserError, match="dw is wrong with .* threads.*looks like: right with one thread and wrong with"):
+    with pytest.raises(UserError, match=r"dw is wrong with .* threads.*right with one thread and wrong"):
         userkernels._check_threads("dense_backward", racy, file(""))
     threads = numba.get_num_threads()
     racy.targetoptions = {}
@@ -189,7 +198,7 @@ def test_neighbours_of_the_file_can_be_imported(file, tmp_path):
 
 
 def test_estimate_counts_every_call_and_exchanges_the_student_s_time(file):
-    """A kernel that does 1000 values a second, called on 3 * 10000 values a step, two pictures a step, 100 in the epoch."""
+    """A kernel that does 1000 values a second, called on 3 * 10000 values a step of two pictures, 100 in the epoch."""
     kernels = userkernels.Kernels(file(""))
     kernels["relu_forward"] = reference.relu_forward
     kernels.rates["relu_forward"] = 1e-3
@@ -203,7 +212,8 @@ def test_estimate_counts_every_call_and_exchanges_the_student_s_time(file):
 
 
 def test_pytest_use_runs_the_drawn_tests_against_the_file(file):
-    path = file("def dropout_forward(x, mask):\n    return x * mask\ndef relu_backward(dy, x):\n    return dy * (x > -1)\n")
+    right, wrong = "def dropout_forward(x, mask):\n    return x * mask\n", "def relu_backward(dy, x):\n    return dy\n"
+    path = file(right + wrong)
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--use", str(path),
                "tests/test_ops_gradient.py::test_values_and_gradients"]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True, cwd=userkernels.__file__.rsplit("tinyfer", 1)[0])
