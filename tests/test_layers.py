@@ -182,8 +182,9 @@ def test_an_evaluation_in_between_makes_backward_refuse_rather_than_use_old_acti
         layer.backward(y)
 
 
-def test_grads_are_assigned_not_accumulated():
-    layer, x = prepared("block")
+@pytest.mark.parametrize("key", ["block", "block conv-relu-bn", "conv", "dense"])
+def test_grads_are_assigned_not_accumulated(key):
+    layer, x = prepared(key)
     dy = np.ones_like(run(layer, x, train=True))
     layer.backward(dy)
     once = [p.grad.copy() for _, leaf in layer.leaves() for p in leaf.parameters().values()]
