@@ -250,7 +250,7 @@ def _toml_value(value) -> str:
 # ----------------------------------------------------------------------------------------------------------- exit codes
 
 
-def main(options_type: type, run: Callable[[Any], int | None], argv: Sequence[str] | None = None, *, prog: str = "",
+def main(options_type: type, run: Callable[..., int | None], argv: Sequence[str] | None = None, *, prog: str = "",
          description: str = "") -> typing.NoReturn:
     """Parse, run, and end the process with the exit status that the outcome calls for.
 
@@ -258,7 +258,8 @@ def main(options_type: type, run: Callable[[Any], int | None], argv: Sequence[st
     sys.exit(status(options_type, run, sys.argv[1:] if argv is None else argv, prog=prog, description=description))
 
 
-def status(options_type: type, run: Callable, argv: Sequence[str], *, prog: str = "", description: str = "") -> int:
+def status(options_type: type, run: Callable[..., int | None], argv: Sequence[str], *, prog: str = "",
+           description: str = "") -> int:
     """The exit status of a program run with these words, its error printed: what `main` ends the process with."""
     try:
         options, given = parse(options_type, argv, prog, description)

@@ -26,10 +26,8 @@ def logits(model, split: Split, *, flip: bool = False, ten_crop: bool = False, b
     parts = []
     for start in range(0, len(split), CHUNK):
         prepared = model.preprocess.prepare(split.images[start:start + CHUNK])
-        total, count = 0.0, 0
-        for view in views(prepared, model.preprocess, flip=flip, ten_crop=ten_crop):
-            total, count = total + plan(view), count + 1
-        parts.append(total / np.float32(count))
+        answers = [plan(view) for view in views(prepared, model.preprocess, flip=flip, ten_crop=ten_crop)]
+        parts.append(sum(answers[1:], answers[0]) / np.float32(len(answers)))
         progress(len(prepared))
     return np.concatenate(parts) if parts else np.zeros((0, len(model.labels)), np.float32)
 

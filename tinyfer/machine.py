@@ -12,7 +12,7 @@ COLD_SECONDS = 30  # that compiling takes on two cores
 
 def set_threads(count: int | None) -> None:
     """Let the kernels use `count` processor threads; None: as many as there are."""
-    most = numba.config.NUMBA_NUM_THREADS
+    most = numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
     if count is not None and not 1 <= count <= most:
         raise UserError(f"--threads {count}: this machine offers 1 to {most}.")
     numba.set_num_threads(count or most)

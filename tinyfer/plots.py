@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
@@ -18,7 +19,6 @@ from tinyfer.metrics import Scores
 # Okabe & Ito 2008. Training is blue, validation orange, on every picture of this project.
 BLUE, ORANGE, GREEN, INK, FAINT = "#0072B2", "#D55E00", "#009E73", "#222222", "#888888"
 _SHADES = LinearSegmentedColormap.from_list("tinyfer", ["#FFFFFF", "#CFE3F0", "#5BA3CF", BLUE, "#003A5C"])
-_STYLE = {"size": 10, "color": INK}
 
 
 def png(figure: Figure, dpi: int = 120) -> bytes:
@@ -52,7 +52,7 @@ def curves(rows: Sequence[dict]) -> Figure:
             axes.plot(epochs, values, color=colour, linewidth=2, marker=marker if len(rows) <= 30 else None,
                       markersize=4.5, label=name)
         axes.set_title(title, loc="left", fontsize=12, color=INK)
-        axes.set_xlabel("epoch", **_STYLE)
+        axes.set_xlabel("epoch", size=10, color=INK)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=10, min_n_ticks=1))
         margin = max(0.5, 0.03 * (epochs[-1] - epochs[0]))
         axes.set_xlim(epochs[0] - margin, epochs[-1] + margin)
@@ -65,9 +65,7 @@ def curves(rows: Sequence[dict]) -> Figure:
 
 def _figure(width: float, height: float) -> Figure:
     """A figure of so many inches with room around it."""
-    figure = Figure(figsize=(width, height), layout="constrained")
-    figure.get_layout_engine().set(w_pad=0.12, h_pad=0.12)
-    return figure
+    return Figure(figsize=(width, height), layout=ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.12))
 
 
 def confusion(scores: Scores, title: str = "") -> Figure:
@@ -93,8 +91,8 @@ def confusion(scores: Scores, title: str = "") -> Figure:
     axes.tick_params(which="both", length=0, colors=INK, labelsize=10)
     for spine in axes.spines.values():
         spine.set_visible(False)
-    axes.set_xlabel("the network's answer", **_STYLE)
-    axes.set_ylabel("true class", **_STYLE)
+    axes.set_xlabel("the network's answer", size=10, color=INK)
+    axes.set_ylabel("true class", size=10, color=INK)
     title = title or f"{100 * scores.accuracy:.1f} % of {scores.total:,} pictures right"
     axes.set_title(title, loc="left", fontsize=12, color=INK)
     return figure

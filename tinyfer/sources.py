@@ -25,7 +25,8 @@ def load(source: str, limit: int | None = None) -> Dataset:
     loaded = toyfaces(source) if is_toy(source) else data.load(source)
     if limit is None:
         return loaded
-    return Dataset(*(split.take(slice(0, limit)) for split in loaded), loaded.info)
+    train, val, test = (split.take(slice(0, limit)) for split in loaded)
+    return Dataset(train, val, test, loaded.info)
 
 
 def is_toy(source: str) -> bool:
@@ -40,7 +41,7 @@ def toyfaces(source: str = TOY) -> Dataset:
         raise UserError(f"--data {source}: expected {TOY} or {TOY}:N with a number of pictures, such as {TOY}:1000.")
     count = int(text) if text else TOY_COUNT
     place = user_cache() / "data" / f"{TOY}-{count}-{_drawing_hash()}.npz"
-    with contextlib.suppress(UserError, KeyError):
+    with contextlib.suppress(UserError, KeyError, TypeError, ValueError):
         return _read(place)
     drawn = data.toyfaces(count, np.random.default_rng(0))
     with contextlib.suppress(OSError, UserError):
@@ -52,8 +53,8 @@ def toyfaces(source: str = TOY) -> Dataset:
 
 def _read(place: pathlib.Path) -> Dataset:
     arrays, meta = checkpoint.read(place)
-    splits = [Split(arrays[f"{name}_images"], arrays[f"{name}_labels"], name) for name in meta["splits"]]
-    return Dataset(*splits, data.Info(**meta["info"]))
+    train, val, test = [Split(arrays[f"{name}_images"], arrays[f"{name}_labels"], name) for name in meta["splits"]]
+    return Dataset(train, val, test, data.Info(**meta["info"]))
 
 
 def _drawing_hash() -> str:

@@ -130,7 +130,7 @@ def _fit(model, dataset, options: Options, folder: runs.Folder, kernels: dict) -
     about = {"data": sources.TOY if dataset.info.toy else pathlib.Path(options.data).name, "toy": dataset.info.toy,
              "note": TOY_NOTE if dataset.info.toy else "", "trained_on": _named(dataset.train),
              "validated_on": _named(dataset.val)}
-    if kernels:
+    if options.use:
         about["kernels"] = hashlib.sha256(pathlib.Path(options.use).read_bytes()).hexdigest()
     config = training.TrainConfig(**{field.name: getattr(options, field.name)
                                      for field in dataclasses.fields(training.TrainConfig)})
@@ -147,7 +147,7 @@ def _fit(model, dataset, options: Options, folder: runs.Folder, kernels: dict) -
         raise
 
 
-def _say_estimate(run: training.Run, kernels: dict) -> None:
+def _say_estimate(run: training.Run, kernels) -> None:
     """How long an epoch will take with a student's kernels, before it starts."""
     from tinyfer import userkernels
 
@@ -199,6 +199,7 @@ def finish(finished: training.Run, dataset: data.Dataset, options: Options, fold
     folder.write_log(finished.rows)
     report.write_all(folder, finished, dataset, options)
     best = finished.best
+    assert best is not None  # a finished run has been validated
     where = f"best validation accuracy {100 * best['accuracy']:.1f} % in epoch {best['epoch']}"
     if dataset.info.toy:
         where += f" ({TOY_NOTE})"

@@ -195,8 +195,8 @@ def _identity(model, train: Split, val: Split, config: TrainConfig, about: dict)
 
 def _digest(split: Split) -> str:
     """The number of pictures and a hash of them and their labels."""
-    digest = hashlib.blake2b(np.ascontiguousarray(split.images), digest_size=8)
-    digest.update(np.ascontiguousarray(split.labels))
+    digest = hashlib.blake2b(np.ascontiguousarray(split.images).data, digest_size=8)
+    digest.update(np.ascontiguousarray(split.labels).data)
     return f"{len(split)} ({digest.hexdigest()})"
 
 
@@ -253,7 +253,7 @@ def fit(model: models.Model, train: Split, val: Split, config: TrainConfig | Non
 def train_epoch(run: Run, folder, show: Show, interrupt: Interrupt) -> None:
     """The steps of an epoch from where the run stands to its end, with a save whenever one is due."""
     saved = tick = time.perf_counter()
-    with contextlib.closing(run.batches.iterate(run.epoch, run.step)) as batches:
+    with contextlib.closing(run.batches.iterate(run.epoch, run.step)) as batches:  # type: ignore[type-var]
         while run.step < run.steps:
             x, y = next(batches)
             arrived = time.perf_counter()
@@ -369,6 +369,7 @@ def warm_up(run: Run) -> None:
 
 def plan_epochs(run: Run, show: Show) -> None:
     """Fix the number of epochs that fit into config.minutes, from the time of some steps, which are then undone."""
+    assert run.config.minutes is not None
     budget = 60 * run.config.minutes
     start = time.perf_counter()
     with undone(run):
@@ -393,7 +394,7 @@ def rehearse(run: Run, at_most: float) -> list[float]:
     taken: list[float] = []
     first = time.perf_counter()
     while len(taken) < REHEARSAL:
-        with contextlib.closing(run.batches.iterate(len(taken))) as batches:
+        with contextlib.closing(run.batches.iterate(len(taken))) as batches:  # type: ignore[type-var]
             tick = time.perf_counter()
             for _, (x, y) in zip(range(run.steps), batches, strict=False):
                 train_step(run, x, y)
