@@ -326,6 +326,11 @@ class Sequential(Layer):
     def children(self):
         return self.layers
 
+    def frozen(self):
+        twin = copy.copy(self)
+        twin._kept, twin.layers = None, {name: layer.frozen() for name, layer in self.layers.items()}
+        return twin
+
     def output_shape(self, shape):
         for layer in self.layers.values():
             shape = layer.output_shape(shape)
@@ -361,29 +366,43 @@ class ConvStack(Sequential):
     nobody needs dx: the run stands first in its network."""
 
     OPS = ("conv2d_forward", "conv2d_backward", "batchnorm_forward", "batchnorm_backward", "relu_forward",
-           "relu_backward", "maxpool_forward", "maxpool_backward")  # fmt: skip
+           "relu_backward", "maxpool_forward", "maxpool_backward")
 
     def __init__(self, layers: dict[str, Layer]):
         super().__init__(layers)
         self.input_gradient = True
-        self._run: fused.FusedRun | None = None
+        self._runs: dict[Shape, fused.FusedRun] = {}  # of the two shapes last seen: whole batches, and the last one
 
     def forward(self, x, train=False, keep=None):
         keep = train if keep is None else keep
         if not (train and keep and x.dtype == np.float32 and not self.obstacle(x.shape[1:])):
             self.remember(keep, None)
             return super().forward(x, train, keep)
-        x = np.require(x, np.float32, ["C", "W"])
-        if self._run is None or not self._run.fits(x.shape):
-            self._run = fused.FusedRun(list(self.layers.values()), x.shape)
-        self.remember(True, self._run)
-        return self._run.forward(x)
+        run = self._fused(x.shape)
+        self.remember(True, run)
+        return run.forward(np.require(x, np.float32, ["C", "W"]))
 
     def backward(self, dy):
         (run,) = self.recall()
         if run is None:
             return super().backward(dy)
         return run.backward(np.require(dy, np.float32, ["C", "W"]), self.input_gradient)
+
+    def evaluate(self, x):
+        """forward without training or keeping, the fused way: only where there is no obstacle."""
+        return self._fused(x.shape).evaluate(np.require(x, np.float32, ["C", "W"]))
+
+    def frozen(self):
+        twin = super().frozen()
+        twin._runs = {}
+        return twin
+
+    def _fused(self, shape: Shape) -> fused.FusedRun:
+        run = self._runs.pop(shape, None)
+        if run is None or not run.fits(shape):
+            run = fused.FusedRun(list(self.layers.values()), shape)
+        self._runs = dict([*self._runs.items()][-1:]) | {shape: run}
+        return run
 
     def obstacle(self, shape: Shape) -> str:
         """Why inputs of this shape (H, W, C) cannot take the fused way; "" where they can."""

@@ -26,6 +26,8 @@ _MONTH = 30 * 24 * 3600
 
 def _vector_bits() -> int:
     """Vector width in bits that Numba compiles for: 512, 256, 128, or 0 for plain Numba (no fused multiply-add)."""
+    if numba.config.DISABLE_JIT:  # kernels run as plain Python, which knows no vectors
+        return 0
     forced = os.environ.get("TINYFER_VECTOR_BITS")
     if forced is not None:
         if forced not in ("0", "128", "256", "512"):

@@ -14,15 +14,15 @@ import numba
 import numpy as np
 
 from tinyfer.kernels.compile import LANES, kernel
-from tinyfer.kernels.gemm import columns
-from tinyfer.kernels.simd import GRADIENT, MASK, MASKED, POOLED, SUM, read_tile, write_tile
+from tinyfer.kernels.gemm import panel_columns
+from tinyfer.kernels.simd import GRADIENT, MASK, MASKED, POOLED, STORE, SUM, read_tile, write_tile
 from tinyfer.kernels.winograd import (
     GAP,
     ONE,
     convolve,
     flip_weights,
     grad_weight,
-    panel_vectors,
+    panel_width,
     tile_table,
     transform_weights,
     workspace_size,
@@ -35,7 +35,7 @@ CHUNK_FLOATS = 2_000_000  # transformed tiles of one chunk of pictures in grad-w
 # ----------------------------------------------------------------------------------------------- the first convolution
 
 
-@kernel
+@kernel(inline="always")
 def _patches(x, patches, picture, row, height, width, side):
     """The side x side neighbourhood of each pixel of one row of a one-channel picture, zeros outside: (width,
     side^2)."""
@@ -49,8 +49,7 @@ def _patches(x, patches, picture, row, height, width, side):
 
 
 @kernel
-def _first_pictures(vectors, first, last, x, w, y, pivot, sums, height, width, side, outputs, patches):
-    panel = len(vectors) * LANES
+def _first_pictures(panel, first, last, x, w, y, pivot, sums, height, width, side, outputs, patches):
     depth = side * side
     for picture in range(first, last):
         sums0, around = picture * 2 * outputs, pivot[picture * outputs : (picture + 1) * outputs]
@@ -59,7 +58,7 @@ def _first_pictures(vectors, first, last, x, w, y, pivot, sums, height, width, s
             _patches(x, patches, picture, p, height, width, side)
             start = (picture * height + p) * width * outputs
             for j in range(outputs // panel):
-                columns(vectors, patches, 0, depth, 1, w, j * panel, outputs, y, start + j * panel, outputs, width,
+                panel_columns(panel, patches, 0, depth, 1, w, j * panel, outputs, y, start + j * panel, outputs, width,
                         depth, False)
             if p == 0:
                 around[:] = y[start : start + outputs]
@@ -70,16 +69,16 @@ def _first_pictures(vectors, first, last, x, w, y, pivot, sums, height, width, s
 
 
 @kernel(parallel=True)
-def first_forward(vectors, workers, x, w, y, pivot, sums, n, height, width, side, outputs, patches):
+def first_forward(panel, workers, x, w, y, pivot, sums, n, height, width, side, outputs, patches):
     """Convolution of one-channel pictures x (n,height,width) with w (side,side,1,K) -> y (n,height,width,K), and its
     sums, one row a picture. patches (workers, width * side^2)."""
     for worker in numba.prange(workers):
-        _first_pictures(vectors, worker * n // workers, (worker + 1) * n // workers, x, w, y, pivot, sums, height,
+        _first_pictures(panel, worker * n // workers, (worker + 1) * n // workers, x, w, y, pivot, sums, height,
                         width, side,
                         outputs, patches[worker])
 
 
-@kernel
+@kernel(inline="always")
 def _raw_gradient(form, dz, y, index, s, q, r, table, a0, b0, position, out, channels):
     """s * dz + q * y + r of one pixel, all channels, through the pooling's index map if form is 3."""
     offsets, pooled, taps, inside = table
@@ -95,10 +94,9 @@ def _raw_gradient(form, dz, y, index, s, q, r, table, a0, b0, position, out, cha
 
 
 @kernel
-def _first_weights(vectors, first, last, form, x, dz, y, index, s, q, r, table, dz_size, parts, height, width, side,
+def _first_weights(panel, first, last, form, x, dz, y, index, s, q, r, table, dz_size, parts, height, width, side,
                    outputs,
                    patches, line):
-    panel = len(vectors) * LANES
     depth = side * side
     for picture in range(first, last):
         part = parts[picture]
@@ -108,17 +106,17 @@ def _first_weights(vectors, first, last, form, x, dz, y, index, s, q, r, table, 
                 _raw_gradient(form, dz, y, index, s, q, r, table, picture * dz_size, picture * height * width * outputs,
                               p * width + z, line[z * outputs :], outputs)
             for j in range(outputs // panel):
-                columns(vectors, patches, 0, 1, depth, line, j * panel, outputs, part, j * panel, outputs, depth,
+                panel_columns(panel, patches, 0, 1, depth, line, j * panel, outputs, part, j * panel, outputs, depth,
                         width, p > 0)
 
 
 @kernel(parallel=True)
-def first_grad_weight(vectors, workers, form, x, dz, y, index, s, q, r, table, dz_size, parts, n, height, width, side,
+def first_grad_weight(panel, workers, form, x, dz, y, index, s, q, r, table, dz_size, parts, n, height, width, side,
                       outputs,
                       patches, lines):
     """dw of the first convolution, one row of parts (n, side^2 * K) a picture; lines (workers, width * K)."""
     for worker in numba.prange(workers):
-        _first_weights(vectors, worker * n // workers, (worker + 1) * n // workers, form, x, dz, y, index, s, q, r,
+        _first_weights(panel, worker * n // workers, (worker + 1) * n // workers, form, x, dz, y, index, s, q, r,
                        table,
                        dz_size, parts, height, width, side, outputs, patches[worker], lines[worker])
 
@@ -181,11 +179,9 @@ def mask_output(dy, dz, a, mean, s, q, sums, chunks, pixels, channels):
 # ------------------------------------------------------------------------------------------------------------- the run
 
 
-def winograd_tile(length: int, kernel_size: int) -> int:
-    """The tile size with the fewest products for a map of `length` pixels, borders included; ties to the smaller
-    error."""
-    sizes = (4, 3, 2) if kernel_size == 3 else (2,)
-    return min(reversed(sizes), key=lambda m: (-(-length // m) * (m + kernel_size - 1)) ** 2)
+def winograd_tile(kernel_size: int) -> int:
+    """The tile size: F(4, 3) or F(2, 5), both on 6 x 6 windows. Every further size is half a minute of compiling."""
+    return 4 if kernel_size == 3 else 2
 
 
 def obstacle(block, shape) -> str:
@@ -233,6 +229,15 @@ class _Step:
     mean32: np.ndarray | None = None
 
     @property
+    def frequencies(self) -> int:
+        return (self.tile + self.side - 1) ** 2
+
+    @property
+    def tiles(self) -> int:
+        """Tiles of one picture."""
+        return -(-self.height // self.tile) * -(-self.width // self.tile)
+
+    @property
     def out_size(self) -> int:
         """Floats a picture of what the block hands on."""
         return self.pooled_height * self.pooled_width * self.outputs
@@ -244,6 +249,11 @@ class _Step:
     @property
     def pooled_width(self) -> int:
         return self.width // 2 if self.pool else self.width
+
+
+def _empty(sizes) -> np.ndarray:
+    """A flat float32 array as long as the largest of some sizes."""
+    return np.empty(max(sizes, default=1), np.float32)
 
 
 def _tuple(length: int) -> tuple:
@@ -267,7 +277,7 @@ class FusedRun:
     def _step(self, block, height, width, channels) -> _Step:
         conv, n = block.layers["conv"], self.n
         side, outputs, pool = conv.weight.value.shape[0], conv.weight.value.shape[3], "pool" in block.layers
-        m = winograd_tile(min(height, width), side)
+        m = winograd_tile(side)
         tiles, frequencies = -(-height // m) * -(-width // m), (m + side - 1) ** 2
         rows = WORK_FLOATS // (frequencies * (channels + outputs)) // 6 * 6
         block_tiles = min(max(rows, 12), 96)
@@ -288,26 +298,28 @@ class FusedRun:
                      np.empty(max(units, n) * 2 * max(outputs, channels), np.float32))
 
     def _share_workspaces(self) -> None:
-        """Arrays that one step at a time uses: as large as the largest step needs."""
+        """Arrays that one step at a time uses, as large as the largest step needs."""
         later = [s for s in self.steps if s.channels > 1]
-        sizes = [(s, (s.tile + s.side - 1) ** 2) for s in later]
-        empty = lambda size: np.empty(max(size, 1), np.float32)  # noqa: E731
-        self._u = empty(max((f * s.channels * s.outputs for s, f in sizes), default=1))
-        self._du = np.empty_like(self._u)
-        self._flipped = empty(max((s.conv.weight.value.size for s in later), default=1))
+        first = self.steps[0]
+        self._u = _empty(s.frequencies * s.channels * s.outputs for s in later)
         work = max((workspace_size(s.tile, s.side, s.block, s.channels, s.outputs) for s in later), default=1)
         self._work = np.empty((self.workers, work), np.float32)
-        tiles = {id(s): -(-s.height // s.tile) * -(-s.width // s.tile) for s in later}
-        self._v = empty(max((f * (s.chunk * tiles[id(s)] * s.channels + GAP) for s, f in sizes), default=1))
-        self._z = empty(max((f * (s.chunk * tiles[id(s)] * s.outputs + GAP) for s, f in sizes), default=1))
-        first = self.steps[0]
         self._patches = np.empty((self.workers, first.width * first.side**2), np.float32)
+        self._gradients: list[np.ndarray] = []
+
+    def _share_gradient_workspaces(self) -> None:
+        """The same for backward; a run that only evaluates never makes them."""
+        later = [s for s in self.steps if s.channels > 1]
+        first, last = self.steps[0], self.steps[-1]
+        self._du = np.empty_like(self._u)
+        self._flipped = _empty(s.conv.weight.value.size for s in later)
+        self._v = _empty(s.frequencies * (s.chunk * s.tiles * s.channels + GAP) for s in later)
+        self._z = _empty(s.frequencies * (s.chunk * s.tiles * s.outputs + GAP) for s in later)
         self._lines = np.empty((self.workers, first.width * first.outputs), np.float32)
         self._parts = np.empty((self.n if first.channels == 1 else 1, first.side**2 * first.outputs), np.float32)
-        self._gradients = [empty(self.n * max(s.out_size for s in self.steps)) for _ in range(2)]
-        last = self.steps[-1]
+        self._gradients = [_empty(self.n * s.out_size for s in self.steps) for _ in range(2)]
         self._chunks = max(1, min(64, self.n * last.pooled_height * last.pooled_width // 64))
-        self._sums = empty(self._chunks * 2 * last.outputs)
+        self._sums = np.empty(self._chunks * 2 * last.outputs, np.float32)
 
     def fits(self, shape) -> bool:
         """True while the input's shape and the number of threads are those that the arrays were made for."""
@@ -317,12 +329,19 @@ class FusedRun:
     # forward
 
     def forward(self, x: np.ndarray) -> np.ndarray:
-        """x (N,H,W,C) -> y (N,H',W',K), a fresh array; updates the running statistics."""
+        """x (N,H,W,C) -> y (N,H',W',K), a fresh array, by the batch's statistics; updates the running ones."""
+        return self._through(x, self._normalise)
+
+    def evaluate(self, x: np.ndarray) -> np.ndarray:
+        """x (N,H,W,C) -> y (N,H',W',K), a fresh array, by the running statistics; nothing is kept."""
+        return self._through(x, self._apply_running)
+
+    def _through(self, x: np.ndarray, normalise) -> np.ndarray:
         self._x = x.reshape(-1)
         before = None
         for step in self.steps:
-            self._convolve(step, before)
-            self._normalise(step)
+            self._convolve(step, before, SUM if normalise == self._normalise else STORE)
+            normalise(step)
             if step.pool:
                 sign = np.where(step.scale < 0, np.float32(-1), np.float32(1))
                 pool_raw(step.raw, sign, step.pooled, step.index, self.n, step.height, step.width, step.outputs)
@@ -337,18 +356,18 @@ class FusedRun:
             return 0, self._x, self._none, self._none, self._x.size // self.n
         return 1, before.pooled, before.scale, before.shift, before.out_size
 
-    def _convolve(self, step: _Step, before: _Step | None) -> None:
+    def _convolve(self, step: _Step, before: _Step | None, epilogue: tuple) -> None:
         w = step.conv.weight.value.reshape(-1)
-        vectors = panel_vectors(step.outputs)
+        panel = panel_width(step.outputs)
         if step.channels == 1:
-            first_forward(_tuple(vectors), self.workers, self._x, w, step.raw, step.pivot, step.sums, self.n,
+            first_forward(panel, self.workers, self._x, w, step.raw, step.pivot, step.sums, self.n,
                           step.height,
                           step.width, step.side, step.outputs, self._patches)
             return
         tile, ker, none = _tuple(step.tile), _tuple(step.side), self._none
-        transform_weights(tile, ker, w, self._u, step.channels, step.outputs, vectors * LANES)
+        transform_weights(tile, ker, w, self._u, step.channels, step.outputs, panel)
         form, a, scale, shift, size = self._input(before)
-        convolve(tile, ker, _tuple(vectors), self.workers, step.block, form, 1, a, a, self._no_bytes, scale, shift,
+        convolve(tile, ker, panel, self.workers, step.block, form, len(epilogue), a, a, self._no_bytes, scale, shift,
                  shift,
                  step.tables["input"], size, self._u, step.raw, none, none, none, step.pivot, step.sums, self.n,
                  step.height,
@@ -366,17 +385,27 @@ class FusedRun:
         variance = square - offset**2
         variance = np.where(variance < 0, 0.0, variance)
         bn = step.bn
-        step.mean, step.inverse = pivot[0] + offset, 1 / np.sqrt(variance + bn.eps)
-        scale = bn.gamma.value * step.inverse
-        step.scale, step.shift = scale.astype(np.float32), (bn.beta.value - step.mean * scale).astype(np.float32)
-        step.mean32 = step.mean.astype(np.float32)
+        self._defer(step, pivot[0] + offset, variance)
         bn.track(step.mean, variance, total)
+
+    def _apply_running(self, step: _Step) -> None:
+        self._defer(step, step.bn.running_mean.astype(np.float64), step.bn.running_var.astype(np.float64))
+
+    @staticmethod
+    def _defer(step: _Step, mean: np.ndarray, variance: np.ndarray) -> None:
+        """The scale and shift by which whoever reads step's raw output normalises it."""
+        step.mean, step.inverse = mean, 1 / np.sqrt(variance + step.bn.eps)
+        scale = step.bn.gamma.value * step.inverse
+        step.scale, step.shift = scale.astype(np.float32), (step.bn.beta.value - mean * scale).astype(np.float32)
+        step.mean32 = mean.astype(np.float32)
 
     # -----------------------------------------------------------------------------------------------------------
     # backward
 
     def backward(self, dy: np.ndarray, input_gradient: bool = True) -> np.ndarray | None:
         """dy (N,H',W',K) -> dx (N,H,W,C), or None where it is not wanted; assigns every parameter's grad."""
+        if not self._gradients:
+            self._share_gradient_workspaces()
         last = self.steps[-1]
         dz, other = self._gradients
         mask_output(dy.reshape(-1), dz, last.pooled, last.mean32, last.scale, last.shift, self._sums, self._chunks,
@@ -403,29 +432,28 @@ class FusedRun:
 
     def _weight_gradient(self, step: _Step, before: _Step | None, dz, coefficients) -> None:
         form, grad = 3 if step.pool else 2, step.conv.weight.grad.reshape(-1)
-        vectors = _tuple(panel_vectors(step.outputs))
+        panel = panel_width(step.outputs)
         if step.channels == 1:
-            first_grad_weight(vectors, self.workers, form, self._x, dz, step.raw, step.index, *coefficients,
+            first_grad_weight(panel, self.workers, form, self._x, dz, step.raw, step.index, *coefficients,
                               step.tables["taps"], step.out_size, self._parts, self.n, step.height, step.width,
                               step.side,
                               step.outputs, self._patches, self._lines)
             grad[...] = self._parts.sum(0)
             return
         source, a, scale, shift, size = self._input(before)
-        tiles = -(-step.height // step.tile) * -(-step.width // step.tile)
-        grad_weight(_tuple(step.tile), _tuple(step.side), vectors, self.workers, step.chunk, source, form, a, scale,
+        grad_weight(_tuple(step.tile), _tuple(step.side), panel, self.workers, step.chunk, source, form, a, scale,
                     shift,
                     step.tables["input"], size, dz, step.raw, step.index, *coefficients, step.tables["gradient"],
                     step.height * step.width * step.outputs, step.out_size, self._v, self._z, self._du, grad, self.n,
-                    tiles,
+                    step.tiles,
                     step.channels, step.outputs)
 
     def _transposed(self, step: _Step, epilogue: int, dz, coefficients, out, x, scale, shift, mean, sums) -> None:
         """The convolution that carries step's gradient back to its input: kernels flipped, channels exchanged."""
-        tile, ker, vectors = _tuple(step.tile), _tuple(step.side), panel_vectors(step.channels)
+        tile, ker, panel = _tuple(step.tile), _tuple(step.side), panel_width(step.channels)
         flip_weights(step.conv.weight.value.reshape(-1), self._flipped, step.side**2, step.channels, step.outputs)
-        transform_weights(tile, ker, self._flipped, self._u, step.outputs, step.channels, vectors * LANES)
-        convolve(tile, ker, _tuple(vectors), self.workers, step.block, 3 if step.pool else 2, epilogue, dz, step.raw,
+        transform_weights(tile, ker, self._flipped, self._u, step.outputs, step.channels, panel)
+        convolve(tile, ker, panel, self.workers, step.block, 3 if step.pool else 2, epilogue, dz, step.raw,
                  step.index,
                  *coefficients, step.tables["output"], step.out_size, self._u, out, x, scale, shift, mean, sums, self.n,
                  step.height, step.width, step.outputs, step.channels, self._work)

@@ -48,6 +48,17 @@ def columns(vectors, a, a0, a_row, a_col, b, b0, b_row, c, c0, c_row, m, depth, 
         gemm_tile(_ONE, vectors, a, a0 + i * a_row, a_row, a_col, b, b0, b_row, c, c0 + i * c_row, c_row, depth, add)
 
 
+@kernel(inline="always")
+def panel_columns(panel, a, a0, a_row, a_col, b, b0, b_row, c, c0, c_row, m, depth, add):
+    """`columns` for a panel of `panel` columns: TILE_WIDTH, 2 * LANES or LANES, known only when it runs."""
+    if panel == TILE_WIDTH:
+        columns(_WIDE, a, a0, a_row, a_col, b, b0, b_row, c, c0, c_row, m, depth, add)
+    elif panel == 2 * LANES:
+        columns(_TWO, a, a0, a_row, a_col, b, b0, b_row, c, c0, c_row, m, depth, add)
+    else:
+        columns(_ONE, a, a0, a_row, a_col, b, b0, b_row, c, c0, c_row, m, depth, add)
+
+
 @kernel
 def _tiled(a, a0, a_row, a_col, b, b0, b_row, c, c0, c_row, m, n, depth):
     """Full-width panels, then panels of one vector, then plain loops for the last columns."""

@@ -1,4 +1,4 @@
-"""Max-pooling and global average pooling, parallel over pictures; the inner loop runs along channels."""
+"""Max-pooling, parallel over pictures, and global average pooling; the inner loop runs along channels."""
 
 import numba
 import numpy as np
@@ -48,12 +48,12 @@ def maxpool_backward(dy, index, x_shape, size, stride):
     return dx
 
 
-@kernel(parallel=True, fastmath=FASTMATH)
+@kernel(fastmath=FASTMATH)
 def global_avgpool_forward(x):
     """Twin of reference.global_avgpool_forward: x (N,H,W,C) -> y (N,C)."""
     n, height, width, channels = x.shape
     y = np.empty((n, channels), x.dtype)
-    for picture in numba.prange(n):
+    for picture in range(n):
         total = np.zeros(channels, np.float64)
         for p in range(height):
             for q in range(width):
@@ -64,13 +64,13 @@ def global_avgpool_forward(x):
     return y
 
 
-@kernel(parallel=True)
+@kernel
 def global_avgpool_backward(dy, x_shape):
     """Twin of reference.global_avgpool_backward: dy (N,C) -> dx (x_shape)."""
     n, height, width, channels = x_shape
     dx = np.empty(x_shape, dy.dtype)
     share = dy.dtype.type(1) / dy.dtype.type(height * width)
-    for picture in numba.prange(n):
+    for picture in range(n):
         for p in range(height):
             for q in range(width):
                 for c in range(channels):

@@ -12,7 +12,7 @@ import numba
 import numpy as np
 
 from tinyfer.kernels.compile import LANES, kernel
-from tinyfer.kernels.gemm import columns
+from tinyfer.kernels.gemm import panel_columns
 from tinyfer.kernels.simd import (
     DEFERRED,
     GRADIENT,
@@ -34,9 +34,9 @@ ONE = (0,)  # a tile of one pixel, a kernel of one tap
 GAP = 16  # floats between frequencies: planes a power of two apart would fall on the same cache lines
 
 
-def panel_vectors(channels: int) -> int:
-    """Vectors in one panel of output channels: as wide as the register tile allows and the channels divide into."""
-    return next(v for v in (TILE_VECTORS, 2, 1) if channels % (v * LANES) == 0)
+def panel_width(channels: int) -> int:
+    """Columns in one panel of output channels: as wide as the register tile allows and the channels divide into."""
+    return next(v * LANES for v in (TILE_VECTORS, 2, 1) if channels % (v * LANES) == 0)
 
 
 def tile_table(height: int, width: int, channels: int, tile: int, side: int, pad: int):
@@ -77,7 +77,7 @@ def flip_weights(w, flipped, taps, c_in, c_out):
                     flipped[((taps - 1 - t) * c_out + k) * c_in + c] = w[(t * c_in + c) * c_out + k]
 
 
-@kernel
+@kernel(inline="always")
 def _read(matrix, source, tile, ker, a, b, index, s, q, r, offsets, pooled, taps, inside, first, last, tiles, size,
           a_size, channels, out, gap):
     """Read tiles first..last of the batch, all channels, into out (n^2, tiles of the block, channels)."""
@@ -89,7 +89,7 @@ def _read(matrix, source, tile, ker, a, b, index, s, q, r, offsets, pooled, taps
                       offsets, pooled, taps, inside, position * side * side, out, (t - first) * channels + c, gap)
 
 
-@kernel
+@kernel(inline="always")
 def _read_any(form, tile, ker, a, b, index, s, q, r, offsets, pooled, taps, inside, first, last, tiles, size, a_size,
               channels, out, gap):
     """_read of input windows with the source chosen at run time: one compiled kernel serves every layer."""
@@ -107,7 +107,7 @@ def _read_any(form, tile, ker, a, b, index, s, q, r, offsets, pooled, taps, insi
               a_size, channels, out, gap)
 
 
-@kernel
+@kernel(inline="always")
 def _write(epilogue, tile, ker, products, gap, buffer, y, x, pivot, s, q, sums, sums0, first, last, height, width,
            outputs):
     """Transform tiles first..last back from products and finish their pixels."""
@@ -133,7 +133,7 @@ def _write(epilogue, tile, ker, products, gap, buffer, y, x, pivot, s, q, sums, 
                                    0, 0, x, pivot, s, q, sums, sums0, outputs)
 
 
-@kernel
+@kernel(inline="always")
 def _first_pixel(tile, ker, products, gap, buffer, pivot, pivot0, outputs):
     """The block's first output pixel, one number a channel: what its sums are taken around."""
     for k in range(0, outputs, LANES):
@@ -143,18 +143,17 @@ def _first_pixel(tile, ker, products, gap, buffer, pivot, pivot0, outputs):
             pivot[pivot0 + k + lane] = buffer[lane]
 
 
-@kernel
-def _multiply(vectors, frequencies, v, v_gap, u, products, p_gap, rows, channels, outputs):
+@kernel(inline="always")
+def _multiply(panel, frequencies, v, v_gap, u, products, p_gap, rows, channels, outputs):
     """products[f] (rows,K) = v[f] (rows,C) u[f] (C,K) for every frequency f, panel by panel of K."""
-    panel = len(vectors) * LANES
     for f in range(frequencies):
         for j in range(outputs // panel):
-            columns(vectors, v, f * v_gap, channels, 1, u, (f * (outputs // panel) + j) * channels * panel, panel,
+            panel_columns(panel, v, f * v_gap, channels, 1, u, (f * (outputs // panel) + j) * channels * panel, panel,
                     products, f * p_gap + j * panel, outputs, rows, channels, False)
 
 
 @kernel
-def _blocks(tile, ker, vectors, first_block, last_block, block, form, epilogue, a, b, index, s, q, r, table, a_size, u,
+def _blocks(tile, ker, panel, first_block, last_block, block, form, epilogue, a, b, index, s, q, r, table, a_size, u,
             y, x,
             below_s, below_q, pivot, sums, n, height, width, channels, outputs, work):
     """One thread's share of `convolve`: blocks of tiles one after the other in its own workspace."""
@@ -169,7 +168,7 @@ def _blocks(tile, ker, vectors, first_block, last_block, block, form, epilogue, 
         first, last = number * block, min((number + 1) * block, n * tiles)
         _read_any(form, tile, ker, a, b, index, s, q, r, offsets, pooled, taps, inside, first, last, tiles,
                   height * width * channels, a_size, channels, v, v_gap)
-        _multiply(vectors, side * side, v, v_gap, u, products, p_gap, last - first, channels, outputs)
+        _multiply(panel, side * side, v, v_gap, u, products, p_gap, last - first, channels, outputs)
         sums0 = number * 2 * outputs
         if epilogue == 1:
             _first_pixel(tile, ker, products, p_gap, buffer, pivot, number * outputs, outputs)
@@ -187,7 +186,7 @@ def _blocks(tile, ker, vectors, first_block, last_block, block, form, epilogue, 
 
 
 @kernel(parallel=True)
-def convolve(tile, ker, vectors, workers, block, form, epilogue, a, b, index, s, q, r, table, a_size, u, y, x, below_s,
+def convolve(tile, ker, panel, workers, block, form, epilogue, a, b, index, s, q, r, table, a_size, u, y, x, below_s,
              below_q,
              pivot, sums, n, height, width, channels, outputs, work):
     """A whole convolution of n pictures (height, width), `channels` in and `outputs` out, over blocks of `block` tiles.
@@ -198,7 +197,7 @@ def convolve(tile, ker, vectors, workers, block, form, epilogue, a, b, index, s,
     tiles = (height + m - 1) // m * ((width + m - 1) // m)
     blocks = (n * tiles + block - 1) // block
     for worker in numba.prange(workers):
-        _blocks(tile, ker, vectors, worker * blocks // workers, (worker + 1) * blocks // workers, block, form,
+        _blocks(tile, ker, panel, worker * blocks // workers, (worker + 1) * blocks // workers, block, form,
                 epilogue, a, b,
                 index, s, q, r, table, a_size, u, y, x, below_s, below_q, pivot, sums, n, height, width, channels,
                 outputs,
@@ -230,13 +229,12 @@ def _gradient_tiles(tile, ker, form_in, form_out, first, last, origin, x, x_s, x
 
 
 @kernel(parallel=True)
-def grad_weight(tile, ker, vectors, workers, chunk, form_in, form_out, x, x_s, x_q, x_table, x_size, dz, y, index, s,
+def grad_weight(tile, ker, panel, workers, chunk, form_in, form_out, x, x_s, x_q, x_table, x_size, dz, y, index, s,
                 q, r,
                 y_table, y_size, dz_size, v, z, du, dw, n, tiles, channels, outputs):
     """dw (r,r,C,K): for chunks of pictures, du[f] (C,K) += v[f]^T z[f] for every frequency f, in the order of the
     chunks; in the end dw = G^T du G. Each (frequency, panel) is one task, so the sums do not depend on the threads."""
     frequencies = (len(tile) + len(ker) - 1) ** 2
-    panel = len(vectors) * LANES
     panels = outputs // panel
     v_gap, z_gap = chunk * tiles * channels + GAP, chunk * tiles * outputs + GAP
     for picture in range(0, n, chunk):
@@ -249,7 +247,7 @@ def grad_weight(tile, ker, vectors, workers, chunk, form_in, form_out, x, x_s, x
                             s, q, r, y_table, y_size, dz_size, v, v_gap, z, z_gap, tiles, channels, outputs)
         for task in numba.prange(frequencies * panels):
             f, j = task // panels, task % panels
-            columns(vectors, v, f * v_gap, 1, channels, z, f * z_gap + j * panel, outputs,
+            panel_columns(panel, v, f * v_gap, 1, channels, z, f * z_gap + j * panel, outputs,
                     du, f * channels * outputs + j * panel, outputs, channels, count, picture > 0)
     side = len(tile) + len(ker) - 1
     for c in numba.prange(channels):
