@@ -49,7 +49,8 @@ class Draw:
     """Chooses sizes through `choose(name, low, high) -> int` and remembers each under its name."""
 
     def __init__(self, choose: Callable[[str, int, int], int]):
-        self._choose, self.said = choose, {}
+        self._choose = choose
+        self.said: dict[str, int] = {}
 
     def __call__(self, name: str, low: int, high: int) -> int:
         self.said[name] = self._choose(name, low, high)

@@ -34,8 +34,8 @@ def excerpt(expected, actual) -> tuple[str, str, str]:
     first = max(0, min(worst[-1] - 1, expected.shape[-1] - 4))
     end = min(first + 4, expected.shape[-1])
     place = "[" + ",".join([*map(str, worst[:-1]), f"{first}:{end}"]) + "]"
-    rows = (" ".join(f"{v:.4g}" for v in a[worst[:-1]][first:end]) for a in (expected, actual))
-    return place, *rows
+    row, other = (" ".join(f"{v:.4g}" for v in a[worst[:-1]][first:end]) for a in (expected, actual))
+    return place, row, other
 
 
 # ----------------------------------------------------------------------------------------------------- the one entrance

@@ -71,7 +71,7 @@ def check_vjp(forward: Callable, backward: Callable, *inputs, rng=None, names=No
     dy is random. A GradientError says which gradient is off and what it looks like. The answer is the largest error, as
     |error| / (|expected| + ATOL/RTOL), of which RTOL is the limit."""
     rng = generator(0, "check_vjp") if rng is None else rng
-    inputs = [np.array(x, np.float64) for x in inputs]
+    inputs = tuple(np.array(x, np.float64) for x in inputs)
     dy = rng.standard_normal(np.shape(forward(*inputs)))
     gradients = backward(dy, *inputs)
     gradients = gradients if isinstance(gradients, tuple | list) else (gradients,)
@@ -131,7 +131,7 @@ def _winners(index, size, stride):
 
 # For every op that is a gradient: its arguments (without dy) -> the inputs to differentiate by, and a function of them.
 # That is the reference's, so that a wrong forward kernel is blamed in its own line and not in its gradient's.
-_DIFFERENTIATED = {
+_DIFFERENTIATED: dict[str, Callable] = {
     "conv2d_backward": lambda x, w, stride, pad: (
         (x, w, _some(w.shape[3])), lambda x, w, b: reference.conv2d_forward(x, w, b, stride, pad)),
     "relu_backward": lambda x: ((x,), reference.relu_forward),
@@ -297,8 +297,8 @@ def _table(names) -> int:
     for op in names:
         try:
             count, error = prove(op)
-        except Exception as failure:
-            failures.append((op, failure))
+        except Exception as raised:
+            failures.append((op, raised))
             print(f"{op:<26}{'':>7}{'':>16}   WRONG", flush=True)
         else:
             print(f"{op:<26}{count:>7}{error:>16.1e}   ok", flush=True)
@@ -315,6 +315,7 @@ def _told(failure: Exception) -> str:
     if isinstance(failure, GradientError):
         return str(failure)
     trace = failure.__traceback__
+    assert trace is not None  # it was raised
     while trace.tb_next is not None:
         trace = trace.tb_next
     return f"{type(failure).__name__} at {trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}: {failure}"

@@ -368,7 +368,7 @@ class ConvStack(Sequential):
     OPS = ("conv2d_forward", "conv2d_backward", "batchnorm_forward", "batchnorm_backward", "relu_forward",
            "relu_backward", "maxpool_forward", "maxpool_backward")
 
-    def __init__(self, layers: dict[str, Layer]):
+    def __init__(self, layers: Mapping[str, Layer]):
         super().__init__(layers)
         self.input_gradient = True
         self._runs: dict[Shape, fused.FusedRun] = {}  # of the two shapes last seen: whole batches, and the last one

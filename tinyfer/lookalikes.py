@@ -2,6 +2,8 @@
 
 `lookalikes(op, args)` goes through the mistakes of one op; each is the op's formula with one thing done wrong."""
 
+from collections.abc import Callable
+
 import numpy as np
 
 from tinyfer import cases, reference
@@ -9,7 +11,7 @@ from tinyfer import cases, reference
 
 def lookalikes(op: str, args) -> list[dict]:
     """For each output of `op`, {sentence: the array that this mistake gives}; args are the op's, contiguous."""
-    found = [{} for _ in cases.OUTPUTS[op]]
+    found: list[dict] = [{} for _ in cases.OUTPUTS[op]]
     maker = _MAKERS.get(op)
     if maker:
         with np.errstate(all="ignore"):
@@ -20,7 +22,7 @@ def lookalikes(op: str, args) -> list[dict]:
 
 def named_sizes(op: str, args) -> dict:
     """The numbers that a constant factor may come from in this op: {"N": 3, "H*W": 16, ...}."""
-    shape = next((a.shape for a in args if isinstance(a, np.ndarray)), ())
+    shape: tuple = next((a.shape for a in args if isinstance(a, np.ndarray)), ())
     if "avgpool_backward" in op or "maxpool_backward" in op:
         shape = next(a for a in args if isinstance(a, tuple))
     if len(shape) == 4:
@@ -334,7 +336,7 @@ def _adam_update(w, g, m, v, t, lr, b1, b2, eps, decay):
         yield name, "the weight decay is added to the gradient: here it is decoupled (AdamW), w -= lr decay w", value
 
 
-_MAKERS = {
+_MAKERS: dict[str, Callable] = {
     "conv2d_forward": _conv2d_forward, "conv2d_backward": _conv2d_backward,
     "relu_forward": _relu_forward, "relu_backward": _relu_backward,
     "leaky_relu_forward": _leaky_relu_forward, "leaky_relu_backward": _leaky_relu_backward,

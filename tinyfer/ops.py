@@ -155,20 +155,23 @@ def batchnorm_forward(x, gamma, beta, eps=1e-5):
 
 
 def batchnorm_backward(dy, x, gamma, mean, var, eps=1e-5):
-    op, dy, x, gamma, mean, var = "batchnorm_backward", *map(_array, (dy, x, gamma, mean, var))
+    op = "batchnorm_backward"
+    dy, x, gamma, mean, var = map(_array, (dy, x, gamma, mean, var))
     _like(op, "dy", dy, "x", x)
     _channel_vectors(op, x, gamma=gamma, mean=mean, var=var)
     return _current[op](dy, x, gamma, mean, var, eps)
 
 
 def batchnorm_eval_forward(x, gamma, beta, mean, var, eps=1e-5):
-    op, x, gamma, beta, mean, var = "batchnorm_eval_forward", *map(_array, (x, gamma, beta, mean, var))
+    op = "batchnorm_eval_forward"
+    x, gamma, beta, mean, var = map(_array, (x, gamma, beta, mean, var))
     _channel_vectors(op, x, gamma=gamma, beta=beta, mean=mean, var=var)
     return _current[op](x, gamma, beta, mean, var, eps)
 
 
 def batchnorm_eval_backward(dy, x, gamma, mean, var, eps=1e-5):
-    op, dy, x, gamma, mean, var = "batchnorm_eval_backward", *map(_array, (dy, x, gamma, mean, var))
+    op = "batchnorm_eval_backward"
+    dy, x, gamma, mean, var = map(_array, (dy, x, gamma, mean, var))
     _like(op, "dy", dy, "x", x)
     _channel_vectors(op, x, gamma=gamma, mean=mean, var=var)
     return _current[op](dy, x, gamma, mean, var, eps)

@@ -41,7 +41,9 @@ class Kernels(dict):
 
     def __init__(self, path: pathlib.Path):
         super().__init__()
-        self.path, self.notes, self.rates = path, [], {}
+        self.path = path
+        self.notes: list[str] = []
+        self.rates: dict[str, float] = {}
 
 
 def load(path, check=True, dtype=np.float32, say: Callable[[str], None] | None = None) -> Kernels:
@@ -72,6 +74,7 @@ def _functions(path: pathlib.Path) -> dict[str, Callable]:
     if not path.is_file():
         raise UserError(f"--use {path}: there is no such file; expected a Python file with functions named like ops")
     spec = importlib.util.spec_from_loader(f"_use_{path.stem}", loader=None, origin=str(path))
+    assert spec is not None  # without a loader nothing is looked up that could be missing
     module = importlib.util.module_from_spec(spec)
     module.__file__ = str(path)
     try:
@@ -206,7 +209,7 @@ def _compare(op, f, case, expected, results, path, stage, earlier=None, one_thre
 
 def _check_threads(op: str, f, path) -> None:
     """Hold a parallel function to itself on one thread, many times: a race shows only now and then."""
-    most = numba.config.NUMBA_NUM_THREADS
+    most = numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
     if most == 1 or not getattr(f, "targetoptions", {}).get("parallel"):
         return
     case, before = cases.sized(op, 64, 24, 8), numba.get_num_threads()  # long enough for the threads to meet
@@ -270,6 +273,7 @@ def _njit(f, **options) -> Callable:
     """f compiled, never cached, together with the plain functions of its own file that it calls.
 
     A function that says prange is compiled for all cores: that is what it means."""
+    assert isinstance(f, types.FunctionType)
     compiled = dict(f.__globals__)  # the names that f sees, the plain functions of its file replaced by compiled ones
     reached = _reached(f)
     parallel = any("prange" in g.__code__.co_names for g in reached.values())

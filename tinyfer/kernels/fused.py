@@ -263,7 +263,7 @@ def _tuple(length: int) -> tuple:
 class FusedRun:
     """Forward and backward of a run of blocks for inputs of one shape (N,H,W,C) float32, in arrays made once."""
 
-    def __init__(self, blocks, shape: tuple[int, int, int, int]):
+    def __init__(self, blocks, shape: tuple[int, ...]):
         self.n, height, width, channels = shape
         self.shape, self.workers = shape, numba.get_num_threads()
         self._none, self._no_bytes = np.zeros(1, np.float32), np.zeros(1, np.uint8)
