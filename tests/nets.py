@@ -11,6 +11,7 @@ from tinyfer.models import Params
 # The smallest of each kind, and both orders of a vgg's block: eight pictures pass them in milliseconds.
 SMALL = {
     "vgg": ("vgg", dict(size=16, width=0.125)),
+    "vgg-fused": ("vgg", dict(size=20, width=0.25)),  # wide enough for the fused way on every processor
     "vgg-relu-bn": ("vgg", dict(size=17, width=0.125, head="average", stage_dropout=0.1, order="conv-relu-bn")),
     "cnn4": ("cnn4", dict(size=16)),
     "dnn5": ("dnn5", dict(size=9)),

@@ -128,7 +128,7 @@ def test_float64_networks_agree_to_the_last_digits(key):
         np.testing.assert_allclose(a.running_var, b.running_var.numpy(), rtol=1e-9)
 
 
-@pytest.mark.parametrize("key", ["vgg", "vgg-relu-bn", "cnn4", "lite"])
+@pytest.mark.parametrize("key", ["vgg", "vgg-fused", "vgg-relu-bn", "cnn4", "lite"])
 def test_float32_gradients_are_as_near_to_the_truth_as_pytorchs(key):
     """Per tensor, against float64, at most 3 times PyTorch's own error; the median of five draws, for a single ReLU or
     pooling that changes its mind near a tie is chance and outweighs all rounding."""
@@ -187,7 +187,7 @@ def test_twenty_steps_of_an_optimizer(key):
         np.testing.assert_allclose(to_torch(p.value).numpy(), q.detach().numpy(), rtol=1e-5, atol=2e-6, err_msg=p.name)
 
 
-@pytest.mark.parametrize("key", ["vgg", "lite", "micro", "dnn5"])
+@pytest.mark.parametrize("key", ["vgg", "vgg-fused", "lite", "micro", "dnn5"])
 def test_ten_steps_of_training_track_pytorch(key):
     model = no_dropout(key)
     net = twin(model)

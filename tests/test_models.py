@@ -61,7 +61,9 @@ micro                                                           74,159  1.87"""
 
 def test_print():
     model = models.micro()
-    assert str(model) == PRINTED and repr(model) == "micro(size=24, dropout=0.0)"
+    with ops.using(ops.reference):  # which blocks can be fused depends on the processor's vectors
+        assert str(model) == PRINTED
+    assert repr(model) == "micro(size=24, dropout=0.0)"
     assert "Param(head.classes.bias, 7)" in repr(model.params)
 
 
@@ -220,8 +222,8 @@ def test_all_dropouts_draw_from_the_models_one_generator():
 # ----------------------------------------------------------------------------------------------------- every op counts
 
 
-@pytest.mark.parametrize(("key", "convolutions"), [("vgg", 8), ("vgg-relu-bn", 8), ("lite", 8), ("cnn4", 4),
-                                                   ("dnn5", 3), ("micro", 8)])
+@pytest.mark.parametrize(("key", "convolutions"), [("vgg", 8), ("vgg-fused", 8), ("vgg-relu-bn", 8), ("lite", 8),
+                                                   ("cnn4", 4), ("dnn5", 3), ("micro", 8)])
 def test_a_kernel_of_ones_own_is_called_for_every_convolution(key, convolutions):
     model = small(key)
     x, target = pictures(model)
@@ -307,7 +309,7 @@ from tinyfer.infer import Plan
 for threads in (1, 2, 3, 7):
     numba.set_num_threads(threads)
     digest = hashlib.sha256()
-    for key in ("micro", "lite", "vgg"):
+    for key in ("micro", "lite", "vgg-fused"):
         model = small(key)
         x, target = pictures(model, 13)
         for optimizer in (optim.SGD(model.params), optim.AdamW(model.params)):

@@ -174,11 +174,11 @@ def test_a_venv_of_another_place_or_python_is_made_anew(house, monkeypatch):
 
 def test_a_missing_library_is_named_with_its_remedy():
     stderr = "Traceback\nImportError: libGL.so.1: cannot open shared object file: No such file or directory\n"
-    sentence = setup.library_fault("cv2", stderr)
+    sentence = setup.fault_in_library("cv2", stderr)
     assert "libGL.so.1" in sentence and "sudo apt install libgl1 libglib2.0-0" in sentence and "headless" in sentence
-    assert "libstdc++.so.6" in setup.library_fault("numba", stderr.replace("libGL.so.1", "libstdc++.so.6"))
-    assert "ValueError: odd" in setup.library_fault("numba", "Traceback\nValueError: odd\n")
-    assert "crashed" in setup.library_fault("numba", "")
+    assert "libstdc++.so.6" in setup.fault_in_library("numba", stderr.replace("libGL.so.1", "libstdc++.so.6"))
+    assert "ValueError: odd" in setup.fault_in_library("numba", "Traceback\nValueError: odd\n")
+    assert "crashed" in setup.fault_in_library("numba", "")
 
 
 @posix

@@ -195,7 +195,7 @@ def install(extras):
         )
 
 
-def library_fault(module, stderr):
+def fault_in_library(module, stderr):
     """One sentence on why `import module` failed, from what it wrote to stderr."""
     match = re.search(r"(lib\S+): cannot open shared object file", stderr)
     if not match:
@@ -215,7 +215,7 @@ def check_imports():
     for module in ("numba", "cv2"):
         run = subprocess.run([VENV_PYTHON, "-c", "import " + module], cwd=ROOT, env=ENVIRONMENT, stderr=subprocess.PIPE)
         if run.returncode:
-            sentence = library_fault(module, run.stderr.decode(errors="replace"))
+            sentence = fault_in_library(module, run.stderr.decode(errors="replace"))
             if module != "cv2":
                 raise SetupError(sentence)
             say("note: " + sentence)
