@@ -274,7 +274,7 @@ def run(folder: pathlib.Path, nodes, compiled: bool) -> tuple[int, str]:
     return done.returncode, done.stdout + done.stderr
 
 
-ASSERTED = re.compile(r"^FAILED \S.*? - (\w+\.)*(AssertionError|GradientError|assert )", re.MULTILINE)
+ASSERTED = re.compile(r"^FAILED \S.*? - (\w+\.)*(AssertionError|GradientError|Failed|assert )", re.MULTILINE)
 
 
 def verdict(status: int, output: str) -> str:
