@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tests.nets import SMALL, in_float64, loss_and_gradients, one_thread, pictures, randomise, small  # noqa: F401
-from tinyfer import ops, optim
+from tinyfer import kernels, ops, optim
 from tinyfer.layers import BatchNorm2d, Conv2d, Dense, Dropout, Flatten, GlobalAvgPool, MaxPool2d, ReLU
 
 torch = pytest.importorskip("torch")
@@ -128,16 +128,18 @@ def test_float64_networks_agree_to_the_last_digits(key):
         np.testing.assert_allclose(a.running_var, b.running_var.numpy(), rtol=1e-9)
 
 
-@pytest.mark.parametrize("key", ["vgg", "vgg-fused", "vgg-relu-bn", "cnn4", "lite"])
+@pytest.mark.parametrize("key", ["vgg", "vgg-relu-bn", "cnn4", "lite"])
 def test_float32_gradients_are_as_near_to_the_truth_as_pytorchs(key):
-    """Per tensor, against float64, at most 3 times PyTorch's own error; the median of five draws, for a single ReLU or
-    pooling that changes its mind near a tie is chance and outweighs all rounding."""
+    """Block by block, per tensor, against float64, at most 3 times PyTorch's own error; the median of five draws, for a
+    single ReLU or pooling that changes its mind near a tie is chance and outweighs all rounding. The fused way has
+    Winograd's larger rounding and bounds of its own (test_fused.py)."""
     ours, theirs = {}, {}
     for seed in range(5):
         model = randomise(no_dropout(key), seed)
         exact, net = in_float64(randomise(no_dropout(key), seed)), twin(model)
         x, target = pictures(model, 10, seed)
-        loss_and_gradients(model, x, target)
+        with ops.using(relu_forward=lambda x: kernels.relu_forward(x)):  # an overridden op spells the runs out
+            loss_and_gradients(model, x, target)
         loss_and_gradients(exact, x.astype(np.float64), target)
         torch_step(net, x, target)
         largest = max(np.linalg.norm(p.grad) for p in our_params(exact))
