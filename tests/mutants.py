@@ -21,7 +21,7 @@ import tempfile
 import time
 from dataclasses import dataclass
 
-from tests import mutants_layers
+from tests import mutants_fused, mutants_layers
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 GRADIENT = "tests/test_ops_gradient.py::test_values_and_gradients"
@@ -117,17 +117,18 @@ MUTANTS = [
     kernel("activation", "leaky_relu_backward", "x for dy", "flat_dx[i] = s * flat_dy[i]",
            "flat_dx[i] = s * flat_x[i]"),
     # batch normalisation
-    kernel("norm", "batchnorm_forward", "variance divided by count - 1", "square / count - offset**2",
-           "square / max(count - 1, 1) - offset**2"),
-    kernel("norm", "batchnorm_forward", "mean's square not subtracted", "square / count - offset**2", "square / count"),
+    kernel("norm", "batchnorm_forward", "variance divided by count - 1", ".sum(0) / total - offset**2",
+           ".sum(0) / max(total - 1, 1) - offset**2"),
+    kernel("norm", "batchnorm_forward", "mean's square not subtracted", ".sum(0) / total - offset**2",
+           ".sum(0) / total"),
     kernel("norm", "batchnorm_forward", "no pivot", "            shift[c] = rows[first, c]", "            shift[c] = 0",
            f"{TRAPS}test_constant_channel_becomes_beta"),
     kernel("norm", "batchnorm_forward", "last row of a chunk left out", "for r in range(first, last):",
            "for r in range(first, max(last - 1, first + 1)):"),
     kernel("norm", "batchnorm_forward", "eps outside the root", "return 1 / np.sqrt(var + var.dtype.type(eps))",
            "return 1 / (np.sqrt(var) + var.dtype.type(eps))"),
-    kernel("norm", "batchnorm_forward", "chunks combined without moving the pivot", "2 * shift[chunk] * sums[chunk]",
-           "0 * shift[chunk] * sums[chunk]", f"{TRAPS}test_statistics_far_from_zero[5000]"),
+    kernel("norm", "batchnorm_forward", "chunks combined without moving the pivot", "2 * shift * sums",
+           "0 * shift * sums", f"{TRAPS}test_statistics_far_from_zero[5000]"),
     kernel("norm", "batchnorm_backward", "sums not divided by the count", "shares = (dbeta / count)",
            "shares = (dbeta / 1)"),
     kernel("norm", "batchnorm_backward", "way through the variance left out", "- xhat * mean_dy_xhat[c])", ")"),
@@ -163,14 +164,14 @@ MUTANTS = [
            "dy.dtype.type(height)"),
     # dense, dropout
     kernel("dense", "dense_forward", "bias left out", "y[r, k] = b[k]", "y[r, k] = 0"),
-    kernel("dense", "dense_forward", "first stretch of a long sum alone", "in range(0, depth, STRETCH):",
-           "in range(0, min(depth, STRETCH), STRETCH):",
+    kernel("dense", "dense_forward", "first stretch of a long sum alone", "in range(0, depth, stretch):",
+           "in range(0, min(depth, stretch), stretch):",
            "tests/test_ops_parity.py::test_float32_at_a_network_s_size[dense_forward]", compiled=True),
     kernel("dense", "dense_backward", "db averaged", "dy.sum(0)", "dy.mean(0)"),
-    kernel("dense", "dense_backward", "dw: first picture left out", "rows, outputs, n)",
-           "rows, outputs, max(n - 1, 1))"),
-    kernel("dense", "dense_forward", "x read along the wrong axis", "gemm(flat_x, start, depth, 1,",
-           "gemm(flat_x, start, 1, n,"),
+    kernel("dense", "dense_backward", "dw: last picture left out", "depth - first), outputs, n)",
+           "depth - first), outputs, max(n - 1, 1))"),
+    kernel("dense", "dense_forward", "x read along the wrong axis", "gemm(code, flat_x, start, depth, 1,",
+           "gemm(code, flat_x, start, 1, n,"),
     kernel("dropout", "dropout_forward", "mask not scaled", "flat_y[i] = flat_x[i] * flat_mask[i]",
            "flat_y[i] = flat_x[i] * min(flat_mask[i], 1)"),
     kernel("dropout", "dropout_backward", "dy passes unmasked", "flat_dx[i] = flat_dy[i] * flat_mask[i]",
@@ -238,7 +239,8 @@ MUTANTS = [
            "math.cos(0.5 * math.pi * progress))\n\n    def one_cycle",
            ("tests/test_optim.py::test_constant_step_and_cosine_have_their_shapes",)),
 ]  # fmt: skip
-for _entry in mutants_layers.MUTANTS:  # what runs whole networks would take too long as plain Python
+# Unless an entry says itself: what runs whole networks would take too long as plain Python.
+for _entry in mutants_layers.MUTANTS + mutants_fused.MUTANTS:
     _networks = any("test_models" in test or "test_infer" in test for test in _entry["tests"])
     MUTANTS.append(Mutant(**({"compiled": _networks} | _entry)))
 
@@ -256,8 +258,12 @@ def copy_to(folder: pathlib.Path) -> pathlib.Path:
 
 
 def mutate(folder: pathlib.Path, mutant: Mutant) -> None:
+    """Put the mutant into the copy. The copies are made as it goes: the source may have been changed meanwhile."""
     path = folder / "tinyfer" / mutant.file
-    path.write_text(path.read_text(encoding="utf-8").replace(mutant.old, mutant.new), encoding="utf-8")
+    text = path.read_text(encoding="utf-8")
+    if text.count(mutant.old) != 1:
+        raise RuntimeError(f"{mutant.file}: {mutant.what}: the source was changed while mutants ran; start again")
+    path.write_text(text.replace(mutant.old, mutant.new), encoding="utf-8")
 
 
 def run(folder: pathlib.Path, nodes, compiled: bool) -> tuple[int, str]:

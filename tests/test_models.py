@@ -1,5 +1,7 @@
 """Models: what they are made of, what they take and refuse, that they are right as a whole, and their files."""
 
+import copy
+import dataclasses
 import os
 import subprocess
 import sys
@@ -45,17 +47,17 @@ def test_parameter_counts(key):
 
 PRINTED = """\
 layer                                               output  parameters  MMAC  path
---------------------------------------------------------------------------------------------
+--------------------------------------------------------------------------------------
 input                                              24x24x1
-stage1.block0: Conv2d BatchNorm2d ReLU             24x24x8          88  0.04  block by block
-stage1.block1: Conv2d BatchNorm2d ReLU MaxPool2d   12x12x8         592  0.33  block by block
-stage2.block0: Conv2d BatchNorm2d ReLU            12x12x16       1,184  0.17  block by block
-stage2.block1: Conv2d BatchNorm2d ReLU MaxPool2d    6x6x16       2,336  0.33  block by block
-stage3.block0: Conv2d BatchNorm2d ReLU              6x6x32       4,672  0.17  block by block
-stage3.block1: Conv2d BatchNorm2d ReLU MaxPool2d    3x3x32       9,280  0.33  block by block
-stage4.block0: Conv2d BatchNorm2d ReLU              3x3x64      18,560  0.17  block by block
-stage4.block1: Conv2d BatchNorm2d ReLU MaxPool2d    1x1x64      36,992  0.33  block by block
-head: GlobalAvgPool Dropout Dense                        7         455  0.00  layer by layer
+stage1.block0: Conv2d BatchNorm2d ReLU             24x24x8          88  0.04  op by op
+stage1.block1: Conv2d BatchNorm2d ReLU MaxPool2d   12x12x8         592  0.33  op by op
+stage2.block0: Conv2d BatchNorm2d ReLU            12x12x16       1,184  0.17  op by op
+stage2.block1: Conv2d BatchNorm2d ReLU MaxPool2d    6x6x16       2,336  0.33  op by op
+stage3.block0: Conv2d BatchNorm2d ReLU              6x6x32       4,672  0.17  op by op
+stage3.block1: Conv2d BatchNorm2d ReLU MaxPool2d    3x3x32       9,280  0.33  op by op
+stage4.block0: Conv2d BatchNorm2d ReLU              3x3x64      18,560  0.17  op by op
+stage4.block1: Conv2d BatchNorm2d ReLU MaxPool2d    1x1x64      36,992  0.33  op by op
+head: GlobalAvgPool Dropout Dense                        7         455  0.00  op by op
 micro                                                           74,159  1.87"""
 
 
@@ -159,6 +161,36 @@ def test_an_optimizer_step_moves_the_layers_values_and_backward_fills_the_flat_g
     assert np.array_equal(model.params.grad[: grad.size], grad.ravel()) and grad.any()
     optim.SGD(model.params, lr=1.0, momentum=0.0, nesterov=False).step()
     np.testing.assert_allclose(weight.value, before - grad, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("key", ["vgg", "vgg-fused", "vgg-relu-bn", "cnn4", "dnn5"])
+def test_a_deep_copy_trains_on_its_own(key):
+    """It goes on from where the original stands, to the same bits, and the original does not move."""
+    model = randomise(small(key))
+    model.meta = {"data": {"name": "made up"}}
+    x, target = pictures(model)
+    loss_and_gradients(model, x, target)  # the original holds activations, and buffers of the fused way
+    twin = copy.deepcopy(model)
+    state, grad = model.state(), model.params.grad.copy()
+    assert np.array_equal(twin.params.grad, grad) and np.array_equal(twin.rng.random(3), model.rng.random(3))
+    with pytest.raises(RuntimeError, match="forward kept nothing"):
+        twin.backward(np.zeros((8, 7), np.float32))
+    twin.meta["data"]["name"], twin.preprocess = "other", dataclasses.replace(twin.preprocess, mean=0.4)
+    losses = _trained(twin, x, target)
+    assert len(set(losses)) == 3 and not np.array_equal(twin.params.value, model.params.value)
+    assert all(np.array_equal(array, state[name]) for name, array in model.state().items())
+    assert np.array_equal(model.params.grad, grad) and model.meta["data"]["name"] == "made up"
+    assert model.preprocess.mean != 0.4 and _trained(model, x, target) == losses
+    assert all(np.array_equal(array, twin.state()[name]) for name, array in model.state().items())
+
+
+def _trained(model, x, target, steps=3):
+    optimizer = optim.SGD(model.params, lr=0.02)
+    losses = []
+    for step in range(steps):
+        losses.append(loss_and_gradients(model, x, target, seed=step)[0])
+        optimizer.step()
+    return losses
 
 
 # ------------------------------------------------------------------------------------------- what goes in and comes out
@@ -466,9 +498,4 @@ def test_the_first_five_losses_are_what_they_were(key, losses):
     """On made-up pictures that no change of a drawing moves; another processor rounds differently, hence rtol 1e-3."""
     model = small(key)
     x, target = pictures(model, 16)
-    optimizer = optim.SGD(model.params, lr=0.02)
-    got = []
-    for step in range(5):
-        got.append(loss_and_gradients(model, x, target, seed=step)[0])
-        optimizer.step()
-    np.testing.assert_allclose(got, losses, rtol=1e-3)
+    np.testing.assert_allclose(_trained(model, x, target, 5), losses, rtol=1e-3)

@@ -4,7 +4,6 @@ import csv
 import dataclasses
 import math
 import os
-import resource
 import signal
 import sys
 
@@ -193,6 +192,7 @@ def test_a_loss_that_is_no_number_stops_with_one_sentence(faces, tmp_path):
 
 
 def test_memory_is_flat_over_500_steps(faces):
+    resource = pytest.importorskip("resource", reason="Windows tells no peak memory this way")
     run = training.Run(micro(), faces.train, faces.val, TrainConfig(batch_size=4, epochs=1))
     x, y = run.batches.batch(0, 0)
 

@@ -68,8 +68,8 @@ def write_atomically(path, write) -> None:
     except OSError as error:
         with contextlib.suppress(OSError):
             growing.unlink(missing_ok=True)
-        raise UserError(f"cannot write {path}: {error.strerror or error}; free some space or choose another folder "
-                        f"with --out.") from error
+        raise UserError(f"cannot write {path}: {error.strerror or error}; free some space or choose another "
+                        f"folder.") from error
 
 
 def _sync_folder(folder: pathlib.Path) -> None:

@@ -46,7 +46,7 @@ class Plan:
     def _run(self, x: np.ndarray) -> np.ndarray:
         for stack, steps in self._parts:
             if stack is not None and not stack.obstacle(x.shape[1:]):
-                x = stack.evaluate(x)
+                x = stack.answer(x)
                 continue
             for step in steps:
                 x = step(x)

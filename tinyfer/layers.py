@@ -16,7 +16,7 @@ import numpy as np
 
 from tinyfer import ops, seeds
 from tinyfer.errors import UserError
-from tinyfer.kernels import fused
+from tinyfer.kernels import frozen, fused, schemes
 from tinyfer.reference import output_length
 
 Shape = tuple[int, ...]
@@ -361,8 +361,8 @@ class ConvStack(Sequential):
     """A run of ConvBlocks with plain arrays at both ends.
 
     Training on float32 takes the fused way (`kernels/fused.py`), in which nothing between the blocks is written twice,
-    where every block can be part of it and none of their ops is overridden; everything else goes block by block, each
-    op through the switchboard. The choice is made in forward and kept for backward. `input_gradient` False says that
+    where every block can be part of it and none of their ops is overridden; everything else goes op by op
+    through the switchboard. The choice is made in forward and kept for backward. `input_gradient` False says that
     nobody needs dx: the run stands first in its network."""
 
     OPS = ("conv2d_forward", "conv2d_backward", "batchnorm_forward", "batchnorm_backward", "relu_forward",
@@ -371,14 +371,15 @@ class ConvStack(Sequential):
     def __init__(self, layers: Mapping[str, Layer]):
         super().__init__(layers)
         self.input_gradient = True
-        self._runs: dict[Shape, fused.FusedRun] = {}  # of the two shapes last seen: whole batches, and the last one
+        # of the two shapes last seen: whole batches, and the last one
+        self._runs: dict[Shape, fused.FusedStack | frozen.FrozenRun] = {}
 
     def forward(self, x, train=False, keep=None):
         keep = train if keep is None else keep
         if not (train and keep and x.dtype == np.float32 and not self.obstacle(x.shape[1:])):
             self.remember(keep, None)
             return super().forward(x, train, keep)
-        run = self._fused(x.shape)
+        run = self._made(fused.FusedStack, x.shape)
         self.remember(True, run)
         return run.forward(np.require(x, np.float32, ["C", "W"]))
 
@@ -388,19 +389,21 @@ class ConvStack(Sequential):
             return super().backward(dy)
         return run.backward(np.require(dy, np.float32, ["C", "W"]), self.input_gradient)
 
-    def evaluate(self, x):
-        """forward without training or keeping, the fused way: only where there is no obstacle."""
-        return self._fused(x.shape).evaluate(np.require(x, np.float32, ["C", "W"]))
-
     def frozen(self):
         twin = super().frozen()
         twin._runs = {}
         return twin
 
-    def _fused(self, shape: Shape) -> fused.FusedRun:
+    def answer(self, x):
+        """What a frozen copy says, forward without training or keeping, the fused way: only where there is no obstacle.
+        Weights are transformed at a shape's first use, so they must not change any more."""
+        return self._made(frozen.FrozenRun, x.shape).evaluate(x)
+
+    def _made(self, kind, shape: Shape):
+        """The run for inputs of this shape; the last two are kept."""
         run = self._runs.pop(shape, None)
-        if run is None or not run.fits(shape):
-            run = fused.FusedRun(list(self.layers.values()), shape)
+        if not (isinstance(run, kind) and run.fits(shape)):
+            run = kind(list(self.layers.values()), shape)
         self._runs = dict([*self._runs.items()][-1:]) | {shape: run}
         return run
 
@@ -409,11 +412,17 @@ class ConvStack(Sequential):
         if ops.overridden(*self.OPS):
             return "an op of the blocks is overridden"
         for name, block in self.layers.items():
-            if why := fused.obstacle(block, shape):
+            if why := schemes.obstacle(block, shape):
                 return f"{name}: {why}"
             shape = block.output_shape(shape)
         return ""
 
-    def path(self, shape: Shape) -> str:
-        """How the run is computed in training, for `print(model)`."""
-        return "block by block" if self.obstacle(shape) else "fused"
+    def paths(self, shape: Shape) -> dict[str, str]:
+        """How each block is computed in training, for `print(model)`."""
+        if self.obstacle(shape):
+            return dict.fromkeys(self.layers, "op by op")
+        ways = {}
+        for name, block in self.layers.items():
+            ways[name] = schemes.scheme(block, shape)
+            shape = block.output_shape(shape)
+        return ways

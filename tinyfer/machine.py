@@ -7,7 +7,7 @@ import numba
 from tinyfer.errors import UserError
 from tinyfer.kernels import compile as compiling
 
-COLD_SECONDS = 30  # that compiling takes on two cores
+COLD_SECONDS = 25  # that compiling takes on two cores
 
 
 def set_threads(count: int | None) -> None:

@@ -12,6 +12,7 @@ micro  the same four stages on 24x24 pictures with 8 to 64 channels, for slow ke
 
 from __future__ import annotations
 
+import copy
 import inspect
 import math
 import pathlib
@@ -80,9 +81,20 @@ class Model(Sequential):
             leaf.name = path
             for key, param in leaf.parameters().items():
                 param.name = f"{path}.{key}"
-        self.params = Params([p for _, leaf in self.leaves() for p in leaf.parameters().values()])
+        self.params = self._flat()
         self.preprocess = Preprocess(size=options["size"])
         self.rng = seeds.generator(0, "dropout")
+
+    def _flat(self) -> Params:
+        return Params([p for _, leaf in self.leaves() for p in leaf.parameters().values()])
+
+    def __deepcopy__(self, memo) -> Model:
+        """A model of its own, with flat arrays of its own; what forward kept for backward does not come along."""
+        twin = self.frozen()
+        twin.options, twin.meta, twin.rng = copy.deepcopy((self.options, self.meta, self.rng), memo)
+        twin.params = twin._flat()
+        twin.params.grad[...] = self.params.grad
+        return twin
 
     def forward(self, x, train=False, keep=None):
         self.check_input(x)
@@ -162,7 +174,7 @@ class Model(Sequential):
         rows, total = [("layer", "output", "parameters", "MMAC", "path"), ("input", _times(shape), "", "", "")], 0
         for name, layer in self.children().items():
             steps = layer.children() if isinstance(layer, ConvStack) else {name: layer}
-            way = layer.path(shape) if isinstance(layer, ConvStack) else "layer by layer"
+            ways = layer.paths(shape) if isinstance(layer, ConvStack) else {name: "op by op"}
             for path, step in steps.items():
                 inner = shape
                 cost = 0
@@ -171,7 +183,7 @@ class Model(Sequential):
                 shape, total = inner, total + cost
                 kinds = " ".join(type(leaf).__name__ for _, leaf in step.leaves())
                 size = sum(p.value.size for _, leaf in step.leaves() for p in leaf.parameters().values())
-                rows.append((f"{path}: {kinds}", _times(shape), f"{size:,}", f"{cost / 1e6:.2f}", way))
+                rows.append((f"{path}: {kinds}", _times(shape), f"{size:,}", f"{cost / 1e6:.2f}", ways[path]))
         rows.append((self.name, "", f"{self.params.value.size:,}", f"{total / 1e6:.2f}", ""))
         widths = [max(len(row[i]) for row in rows) for i in range(5)]
         lines = [f"{a:<{widths[0]}}  {b:>{widths[1]}}  {c:>{widths[2]}}  {d:>{widths[3]}}  {e}".rstrip()

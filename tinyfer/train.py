@@ -9,7 +9,7 @@ import pathlib
 import time
 from dataclasses import dataclass
 
-from tinyfer import cli, data, machine, models, ops, runs, sources, training
+from tinyfer import ahead, cli, data, machine, models, ops, runs, sources, training
 from tinyfer.cli import option
 from tinyfer.errors import UserError
 from tinyfer.progress import Live, duration
@@ -50,8 +50,10 @@ def run(options: Options, given: frozenset[str]) -> int:
     options, folder = _settled(options, given)
     machine.set_threads(options.threads)
     folder.create()
-    dataset = _dataset(options)
     model = build(options)
+    if options.use is None:
+        ahead.start(options.model, model.preprocess.crop or model.preprocess.size, _choices(options))
+    dataset = _dataset(options)
     kernels = _kernels(options)
     print(dataset.info.text)
     print(f"trains on {_named(dataset.train)}, validates on {_named(dataset.val)}; {_left_alone(dataset.test)}")
@@ -95,8 +97,7 @@ def _dataset(options: Options) -> data.Dataset:
 def build(options: Options) -> models.Model:
     """A fresh model as the options describe it, its preprocessing included."""
     takes = inspect.signature(getattr(models, options.model)).parameters
-    wanted = {name: getattr(options, name) for name in ("width", "head", "dropout")}
-    wanted = {name: value for name, value in wanted.items() if value is not None}
+    wanted = _choices(options)
     for name in wanted:
         if name not in takes:
             raise UserError(f"--{name}: {options.model} has no such choice; it is for "
@@ -109,6 +110,12 @@ def build(options: Options) -> models.Model:
     return model
 
 
+def _choices(options: Options) -> dict:
+    """What the options say about the model beside its name and size."""
+    wanted = {name: getattr(options, name) for name in ("width", "head", "dropout")}
+    return {name: value for name, value in wanted.items() if value is not None}
+
+
 def _takes(model: str, option: str) -> bool:
     return option in inspect.signature(getattr(models, model)).parameters
 
@@ -119,11 +126,7 @@ def _kernels(options: Options) -> dict:
         return {}
     from tinyfer import userkernels
 
-    print(f"checking the kernels in {options.use} against the reference", flush=True)
-    kernels = userkernels.load(options.use, say=print)
-    for note in kernels.notes:
-        print(note)
-    return kernels
+    return userkernels.announced(options.use)
 
 
 def _fit(model, dataset, options: Options, folder: runs.Folder, kernels: dict) -> training.Run:

@@ -101,6 +101,36 @@ def is_cold() -> bool:
     return CACHE is None or next(CACHE.rglob("*.nbi"), None) is None
 
 
+@contextlib.contextmanager
+def _only_writer():
+    """A lock file in the cache folder, for a second at most: a process that died must not block all others."""
+    lock, waited = CACHE / ".writing", 0.0
+    while waited < 1:
+        try:
+            os.close(os.open(lock, os.O_CREAT | os.O_EXCL))
+            break
+        except OSError:
+            time.sleep(0.01)
+            waited += 0.01
+    try:
+        yield
+    finally:
+        lock.unlink(missing_ok=True)
+
+
+def _saved_one_at_a_time(dispatcher):
+    """The dispatcher with its cache guarded: of two processes that add to one index at once, as two first starts do,
+    one would be forgotten, or its code be found under the other's name."""
+    save = dispatcher._cache.save_overload
+
+    def save_alone(signature, compiled):
+        with _only_writer():
+            save(signature, compiled)
+
+    dispatcher._cache.save_overload = save_alone
+    return dispatcher
+
+
 def kernel(function=None, **options):
     """Compile a module-level kernel with Numba (lazily, once per signature), release the GIL, cache it in our own
     folder.
@@ -115,6 +145,7 @@ def kernel(function=None, **options):
     try:
         if CACHE is not None:
             numba.config.CACHE_DIR = str(CACHE)
-        return numba.njit(**options)(function)
+        compiled = numba.njit(**options)(function)
+        return _saved_one_at_a_time(compiled) if options["cache"] and hasattr(compiled, "_cache") else compiled
     finally:
         numba.config.CACHE_DIR = before

@@ -13,7 +13,7 @@ import numba
 import numpy as np
 
 from tinyfer.kernels.compile import FASTMATH, LANES, kernel
-from tinyfer.kernels.gemm import gemm
+from tinyfer.kernels.gemm import gemm, gemm_code
 
 CHUNKS = 8
 FEW = 8  # input channels below which the taps are gathered before the product
@@ -21,7 +21,7 @@ _ROUND = max(LANES, 1)
 
 
 @kernel(parallel=True)
-def _pad(x, pad):
+def pad_borders(x, pad):
     """x (N,H,W,C) -> (N, H + 2 pad, W + 2 pad, C) with zeros around each picture."""
     n, height, width, channels = x.shape
     xp = np.empty((n, height + 2 * pad, width + 2 * pad, channels), x.dtype)
@@ -37,7 +37,7 @@ def _pad(x, pad):
 
 
 @kernel
-def _gather(patches, xp, start, row, kh, run, step, width):
+def gather(patches, xp, start, row, kh, run, step, width):
     """Copy what each of `width` output pixels sees, kh runs of `run` numbers, into one row of patches."""
     for q in range(width):
         for i in range(kh):
@@ -47,10 +47,10 @@ def _gather(patches, xp, start, row, kh, run, step, width):
 
 
 @kernel(parallel=True, fastmath=FASTMATH)
-def conv2d_forward(x, w, b, stride, pad):
-    """Twin of reference.conv2d_forward: x (N,H,W,C), w (kh,kw,C,K), b (K,) -> y (N,H',W',K)."""
+def _forward(code, x, w, b, stride, pad):
+    """x (N,H,W,C), w (kh,kw,C,K), b (K,) -> y (N,H',W',K)."""
     kh, kw, channels, outputs = w.shape
-    xp = _pad(x, pad)
+    xp = pad_borders(x, pad)
     n, padded, row = xp.shape[0], xp.shape[1], xp.shape[2] * channels
     height, width = (padded - kh) // stride + 1, (xp.shape[2] - kw) // stride + 1
     run, step = kw * channels, stride * channels
@@ -63,13 +63,14 @@ def conv2d_forward(x, w, b, stride, pad):
         if channels < FEW:
             patches = np.empty(width * kh * run, x.dtype)
             for p in range(height):
-                _gather(patches, flat_x, (picture * padded + p * stride) * row, row, kh, run, step, width)
-                gemm(patches, 0, kh * run, 1, flat_w, 0, outputs,
+                gather(patches, flat_x, (picture * padded + p * stride) * row, row, kh, run, step, width)
+                gemm(code, patches, 0, kh * run, 1, flat_w, 0, outputs,
                      flat_y, (picture * height + p) * width * outputs, outputs, width, outputs, kh * run)
         else:
             for i in range(kh):  # outside the loop over rows, so that one kernel row of w stays in the cache
                 for p in range(height):
-                    gemm(flat_x, (picture * padded + p * stride + i) * row, step, 1, flat_w, i * run * outputs, outputs,
+                    gemm(code, flat_x, (picture * padded + p * stride + i) * row, step, 1,
+                         flat_w, i * run * outputs, outputs,
                          flat_y, (picture * height + p) * width * outputs, outputs, width, outputs, run)
     return y
 
@@ -87,7 +88,7 @@ def _taps_by_output(w, columns):
 
 
 @kernel(parallel=True, fastmath=FASTMATH)
-def _grad_input(dy, x_shape, w, stride, pad):
+def _grad_input(code, dy, x_shape, w, stride, pad):
     """dx (x_shape): each output pixel hands its gradient back to the taps it saw, dxp[tap] += dy w[tap]^T.
 
     Parallel over pictures; the taps of one picture follow each other, so no two threads write to one pixel."""
@@ -106,7 +107,7 @@ def _grad_input(dy, x_shape, w, stride, pad):
             line = (picture * out_height + p) * out_width * outputs
             if channels < FEW:  # one product for all taps of the line, then each share goes to its pixel
                 shares[:] = 0
-                gemm(flat_dy, line, outputs, 1, wt, 0, columns, shares, 0, columns, out_width, columns, outputs)
+                gemm(code, flat_dy, line, outputs, 1, wt, 0, columns, shares, 0, columns, out_width, columns, outputs)
                 for q in range(out_width):
                     for i in range(kh):
                         for t in range(kw * channels):
@@ -114,7 +115,7 @@ def _grad_input(dy, x_shape, w, stride, pad):
             else:
                 for i in range(kh):
                     for j in range(kw):
-                        gemm(flat_dy, line, outputs, 1, wt, (i * kw + j) * channels, columns,
+                        gemm(code, flat_dy, line, outputs, 1, wt, (i * kw + j) * channels, columns,
                              dxp, (p * stride + i) * row + j * channels, step, out_width, channels, outputs)
         for p in range(height):
             for t in range(width * channels):
@@ -123,7 +124,7 @@ def _grad_input(dy, x_shape, w, stride, pad):
 
 
 @kernel(parallel=True, fastmath=FASTMATH)
-def _grad_weight(dy, xp, kh, kw, stride):
+def _grad_weight(code, dy, xp, kh, kw, stride):
     """dw (kh,kw,C,K) = sum over output pixels of (what it saw)^T dy, and db (K,), from padded xp."""
     n, padded, channels = xp.shape[0], xp.shape[1], xp.shape[3]
     row, run, step = xp.shape[2] * channels, kw * channels, stride * channels
@@ -137,7 +138,7 @@ def _grad_weight(dy, xp, kh, kw, stride):
         for picture in range(chunk * n // chunks, (chunk + 1) * n // chunks):
             for i in range(kh):
                 for p in range(out_height):
-                    gemm(flat_x, (picture * padded + p * stride + i) * row, 1, step,
+                    gemm(code, flat_x, (picture * padded + p * stride + i) * row, 1, step,
                          flat_dy, (picture * out_height + p) * out_width * outputs, outputs,
                          part, i * run * outputs, outputs, run, outputs, out_width)
             for p in range(out_height):
@@ -153,7 +154,17 @@ def _grad_weight(dy, xp, kh, kw, stride):
     return dw.reshape((kh, kw, channels, outputs)), db
 
 
+def conv2d_forward(x, w, b, stride, pad):
+    """Twin of reference.conv2d_forward: x (N,H,W,C), w (kh,kw,C,K), b (K,) -> y (N,H',W',K)."""
+    return _forward(gemm_code(x.dtype), x, w, b, stride, pad)
+
+
+def grad_input(dy, x_shape, w, stride, pad):
+    """The gradient dx (x_shape) alone, of dy (N,H',W',K)."""
+    return _grad_input(gemm_code(dy.dtype), dy, x_shape, w, stride, pad)
+
+
 def conv2d_backward(dy, x, w, stride, pad):
     """Twin of reference.conv2d_backward: dy (N,H',W',K) -> dx (N,H,W,C), dw (kh,kw,C,K), db (K,)."""
-    dw, db = _grad_weight(dy, _pad(x, pad), w.shape[0], w.shape[1], stride)
-    return _grad_input(dy, x.shape, w, stride, pad), dw, db
+    dw, db = _grad_weight(gemm_code(x.dtype), dy, pad_borders(x, pad), w.shape[0], w.shape[1], stride)
+    return grad_input(dy, x.shape, w, stride, pad), dw, db

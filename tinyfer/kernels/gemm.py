@@ -4,9 +4,13 @@
 and plain loops for every other dtype and processor. Both add the products in the order of k; tiles start each call's
 sum from 0 (see gemm_tile)."""
 
+import functools
+
+import numpy as np
 from numba import types
 from numba.extending import overload
 
+from tinyfer.kernels.address import address, caller
 from tinyfer.kernels.compile import FASTMATH, LANES, kernel
 from tinyfer.kernels.simd import TILE_ROWS, TILE_VECTORS, TILE_WIDTH, gemm_tile
 
@@ -15,7 +19,7 @@ _WIDE = (0,) * TILE_VECTORS
 
 
 @kernel(fastmath=FASTMATH)
-def _plain(a, a0, a_row, a_col, b, b0, b_row, c, c0, c_row, m, n, depth):
+def plain(a, a0, a_row, a_col, b, b0, b_row, c, c0, c_row, m, n, depth):
     """Four rows of B at a time into one row of C: the loop over j is contiguous in B and C, so LLVM makes vectors of
     it."""
     whole = depth - depth % 4
@@ -48,17 +52,6 @@ def columns(vectors, a, a0, a_row, a_col, b, b0, b_row, c, c0, c_row, m, depth, 
         gemm_tile(_ONE, vectors, a, a0 + i * a_row, a_row, a_col, b, b0, b_row, c, c0 + i * c_row, c_row, depth, add)
 
 
-@kernel(inline="always")
-def panel_columns(panel, a, a0, a_row, a_col, b, b0, b_row, c, c0, c_row, m, depth, add):
-    """`columns` for a panel of `panel` columns: TILE_WIDTH, 2 * LANES or LANES, known only when it runs."""
-    if panel == TILE_WIDTH:
-        columns(_WIDE, a, a0, a_row, a_col, b, b0, b_row, c, c0, c_row, m, depth, add)
-    elif panel == 2 * LANES:
-        columns(_TWO, a, a0, a_row, a_col, b, b0, b_row, c, c0, c_row, m, depth, add)
-    else:
-        columns(_ONE, a, a0, a_row, a_col, b, b0, b_row, c, c0, c_row, m, depth, add)
-
-
 @kernel
 def _tiled(a, a0, a_row, a_col, b, b0, b_row, c, c0, c_row, m, n, depth):
     """Full-width panels, then panels of one vector, then plain loops for the last columns."""
@@ -73,22 +66,44 @@ def _tiled(a, a0, a_row, a_col, b, b0, b_row, c, c0, c_row, m, n, depth):
         columns(_ONE, a, a0, a_row, a_col, b, b0 + j, b_row, c, c0 + j, c_row, m, depth, True)
         j += LANES
     if j < n:
-        _plain(a, a0, a_row, a_col, b, b0 + j, b_row, c, c0 + j, c_row, m, n - j, depth)
+        plain(a, a0, a_row, a_col, b, b0 + j, b_row, c, c0 + j, c_row, m, n - j, depth)
 
 
-def gemm(a, a0, a_row, a_col, b, b0, b_row, c, c0, c_row, m, n, depth):
-    """C += A B with A (m,depth), B (depth,n), C (m,n) inside flat arrays a, b, c of one dtype.
+_FLOATS, _INT = types.float32[::1], types.int64
+_SIGNATURE = (_FLOATS, _INT, _INT, _INT, _FLOATS, _INT, _INT, _FLOATS, _INT, _INT, _INT, _INT, _INT)
+_call_tiled = caller(_SIGNATURE)
+
+
+FEW = 3  # rows of A below which tiles do not pay
+
+
+def gemm_code(dtype, rows: int = TILE_ROWS) -> int:
+    """What a kernel on arrays of this dtype needs to call gemm: for float32 the address of the code for this many rows
+    of A, tiles or plain loops, else 0."""
+    if not LANES or dtype != np.float32:
+        return 0
+    return _code(plain if rows < FEW else _tiled)
+
+
+@functools.cache
+def _code(kernel) -> int:
+    return address(kernel, _SIGNATURE)
+
+
+def gemm(code, a, a0, a_row, a_col, b, b0, b_row, c, c0, c_row, m, n, depth):
+    """C += A B with A (m,depth), B (depth,n), C (m,n) inside flat arrays a, b, c of one dtype; code: gemm_code.
 
     A[i,k] = a[a0 + i*a_row + k*a_col], B[k,j] = b[b0 + k*b_row + j], C[i,j] = c[c0 + i*c_row + j]. Strides of A are
     free, so the same code multiplies by A or by its transpose. Callable from kernels only."""
-    getattr(_plain, "py_func", _plain)(a, a0, a_row, a_col, b, b0, b_row, c, c0, c_row, m, n, depth)
+    getattr(plain, "py_func", plain)(a, a0, a_row, a_col, b, b0, b_row, c, c0, c_row, m, n, depth)
 
 
 @overload(gemm, inline="never")
-def _choose_gemm(a, a0, a_row, a_col, b, b0, b_row, c, c0, c_row, m, n, depth):
-    use = _tiled if LANES and a.dtype == types.float32 else _plain
-
-    def run(a, a0, a_row, a_col, b, b0, b_row, c, c0, c_row, m, n, depth):
-        use(a, a0, a_row, a_col, b, b0, b_row, c, c0, c_row, m, n, depth)
-
+def _choose_gemm(code, a, a0, a_row, a_col, b, b0, b_row, c, c0, c_row, m, n, depth):
+    if LANES and a.dtype == types.float32:
+        def run(code, a, a0, a_row, a_col, b, b0, b_row, c, c0, c_row, m, n, depth):
+            _call_tiled(code, (a, a0, a_row, a_col, b, b0, b_row, c, c0, c_row, m, n, depth))
+    else:
+        def run(code, a, a0, a_row, a_col, b, b0, b_row, c, c0, c_row, m, n, depth):
+            plain(a, a0, a_row, a_col, b, b0, b_row, c, c0, c_row, m, n, depth)
     return run

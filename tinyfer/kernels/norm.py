@@ -42,22 +42,24 @@ def _chunk_moments(rows):
     return pivot, sums, squares
 
 
+def combine_moments(counts, pivot, sums, squares):
+    """Mean and biased variance (C,), float64, of parts of `counts` (parts,) rows each, from their sums of x - pivot and
+    (x - pivot)^2, each (parts,C) around the part's own pivot.
+
+    All parts are moved to the first one's pivot: sum((x-p) = (x-q) + (q-p)), the same with squares. NaN stays NaN."""
+    counts, pivot = np.asarray(counts, np.float64)[:, None], pivot.astype(np.float64)
+    shift, total = pivot - pivot[0], counts.sum()
+    offset = (sums + counts * shift).sum(0) / total
+    variance = (squares + 2 * shift * sums + counts * shift**2).sum(0) / total - offset**2
+    return pivot[0] + offset, np.where(variance < 0, 0.0, variance)
+
+
 def moments(rows):
     """rows (R,C) -> mean (C,), biased variance (C,) in the dtype of rows, right on constants and far from zero."""
     pivot, sums, squares = _chunk_moments(rows)
-    count, chunks = len(rows), len(pivot)
-    sizes = np.diff(np.arange(chunks + 1) * count // chunks).astype(np.float64)[:, None]
-    # All chunks are moved to the first chunk's pivot: sum((x-p) = (x-q) + (q-p)), the same with squares. NaN stays NaN.
-    shift = pivot.astype(np.float64) - pivot[0]
-    total = np.zeros(rows.shape[1])
-    square = np.zeros(rows.shape[1])
-    for chunk in range(chunks):
-        total += sums[chunk] + sizes[chunk] * shift[chunk]
-        square += squares[chunk] + 2 * shift[chunk] * sums[chunk] + sizes[chunk] * shift[chunk] ** 2
-    offset = total / count
-    variance = square / count - offset**2
-    variance = np.where(variance < 0, 0.0, variance)
-    return (pivot[0] + offset).astype(rows.dtype), variance.astype(rows.dtype)
+    counts = np.diff(np.arange(len(pivot) + 1) * len(rows) // len(pivot))
+    mean, variance = combine_moments(counts, pivot, sums, squares)
+    return mean.astype(rows.dtype), variance.astype(rows.dtype)
 
 
 @kernel(parallel=True, fastmath=FASTMATH)

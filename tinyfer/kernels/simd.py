@@ -16,6 +16,8 @@ accumulators each unit always has one whose last result is ready (a fused multip
 AVX-512 and NEON have 32 vector registers, enough for 6 x 4 accumulators; AVX2 has 16, enough for 6 x 2.
 Nothing here checks bounds: `ops` proves the shapes before any of it runs."""
 
+import itertools
+
 import numpy as np
 from llvmlite import ir
 from numba.core import cgutils, types
@@ -149,17 +151,21 @@ def gemm_tile(typing, rows, vectors, a, a0, a_row, a_col, b, b0, b_row, c, c0, c
 # = m + r - 1, as  Y = A^T [ (G w G^T) * (B^T x B) ] A  with one product a channel pair and frequency: n^2 in place of
 # m^2 r^2 (Winograd 1980; Lavin & Gray 2016). Tile and kernel sizes are passed as the lengths of tuples, see TILE_ROWS.
 
-# F(1, 1) is the plain product: a tile is one pixel.
-_POINTS: dict[int, tuple] = {1: (), 4: (0, 1, -1), 5: (0, 1, -1, 2), 6: (0, 1, -1, 2, -2)}
+# Interpolation points, in pairs +p, -p whose rows share their even and odd parts. The more alike the sizes of the
+# points' powers, the smaller the rounding errors: these halve those of the usual 0, +-1, +-2 (tests/test_winograd.py),
+# and all powers that occur are exact in binary. F(1, 1) is the plain product: a tile is one pixel.
+_POINTS: dict[int, tuple] = {
+    1: (), 4: (0, 1, -1), 5: (3 / 8, -3 / 8, 5 / 4, -5 / 4), 6: (0, 5 / 8, -5 / 8, 3 / 2, -3 / 2)}  # fmt: skip
 
 
-def winograd_matrices(m: int, r: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """A^T (m,n), G (n,r) and B^T (n,n) of F(m, r), from the interpolation points by the Cook-Toom method.
+def winograd_matrices(m: int, r: int, points: tuple = ()) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """A^T (m,n), G (n,r) and B^T (n,n) of F(m, r), from n - 1 interpolation points (ours unless others are given) and
+    infinity, by the Cook-Toom method.
 
     Both factors are evaluated as polynomials at n - 1 points and at infinity, multiplied there, and the product, a
     polynomial again, is read off by Lagrange's formula; the convolution is that scheme transposed."""
     n = m + r - 1
-    points = np.array(_POINTS[n], float)
+    points = np.array(points or _POINTS[n], float)
     at, g, bt = np.zeros((m, n)), np.zeros((n, r)), np.zeros((n, n))
     for j, point in enumerate(points):
         others = np.delete(points, j)
@@ -185,20 +191,28 @@ def _combine(emit, row, xs):
     return total
 
 
+def _pairs(rows):
+    """Pairs of rows that differ in some signs only, as (number, number, entries alike, entries opposite)."""
+    for a, b in itertools.combinations(range(len(rows)), 2):
+        alike, opposite = (np.where(rows[a] == sign * rows[b], rows[a], 0) for sign in (1, -1))
+        if np.array_equal(abs(rows[a]), abs(rows[b])) and alike.any() and opposite.any():
+            yield a, b, alike, opposite
+
+
 def _times_matrix(emit, matrix, xs):
-    """matrix @ xs on vectors. The points come in pairs +p, -p, whose rows share even and odd parts: e + o and e - o."""
+    """matrix @ xs on vectors. Points in pairs +p, -p make pairs of columns, x and y, of which every row takes either
+    x + y or x - y; or pairs of rows, e + o and e - o, where a first factor of o joins the last addition: one fused
+    multiply-add a row."""
+    matrix, xs = matrix.copy(), list(xs)
+    for a, b, alike, opposite in list(_pairs(matrix.T)):
+        xs[a], xs[b] = emit.builder.fadd(xs[a], xs[b]), emit.builder.fsub(xs[a], xs[b])
+        matrix[:, a], matrix[:, b] = alike, opposite
     out = [None] * len(matrix)
-    for a in range(len(matrix)):
-        for b in range(a + 1, len(matrix)):
-            even = np.where(matrix[a] == matrix[b], matrix[a], 0)
-            odd = np.where(matrix[a] == -matrix[b], matrix[a], 0)
-            pair = np.array_equal(abs(matrix[a]), abs(matrix[b])) and even.any() and odd.any()
-            if pair and out[a] is None and out[b] is None:
-                e, o = _combine(emit, even, xs), _combine(emit, odd, xs)
-                out[a], out[b] = emit.builder.fadd(e, o), emit.builder.fsub(e, o)
-        if out[a] is None:
-            out[a] = _combine(emit, matrix[a], xs)
-    return out
+    for a, b, alike, opposite in _pairs(matrix):
+        factor = opposite[np.flatnonzero(opposite)[0]]
+        even, odd = _combine(emit, alike, xs), _combine(emit, opposite / factor, xs)
+        out[a], out[b] = (emit.fma(odd, emit.constant(sign * factor), even) for sign in (1, -1))
+    return [_combine(emit, row, xs) if done is None else done for row, done in zip(matrix, out, strict=True)]
 
 
 def _sandwich(emit, matrix, load):
@@ -274,92 +288,80 @@ def read_tile(typing, matrix, source, tile, kernel, a, a0, b, b0, index, s, q, r
     return signature, codegen
 
 
-# What is done with each finished vector of outputs, as the length of a tuple.
-STORE = ()
-SUM = (0,)  # stored, and summed: the first sum of y - pivot, the second of its square
-MASK = (0,) * 2  # made 0 where the ReLU below was (s * x + q < 0 there); stored; sums of it and of it * (x - pivot)
-
-
-def _finish(emit, form, vector, y, offset, first, second, below, constants):
-    """The epilogue of one pixel's vector; answers the two running sums."""
-    builder = emit.builder
-    if form == 1:
-        (pivot,) = constants
-        d = builder.fsub(vector, pivot)
-        first, second = builder.fadd(first, d), emit.fma(d, d, second)
-    elif form == 2:
-        pivot, s, q = constants
-        zero, x = emit.constant(0.0), emit.load(below, offset)
-        vector = builder.select(builder.fcmp_ordered("<=", emit.fma(x, s, q), zero), zero, vector)
-        first, second = builder.fadd(first, vector), emit.fma(vector, builder.fsub(x, pivot), second)
-    emit.store(vector, y, offset)
-    return first, second
+# Which matrix a tile of plain numbers is multiplied by: A^T (products -> outputs), G (filter -> frequencies), G^T
+# (gradient of the frequencies -> gradient of the filter).
+OUTPUTS, FILTER, FILTER_GRADIENT = (0,) * 1, (0,) * 2, (0,) * 3
 
 
 @intrinsic
-def write_tile(typing, epilogue, tile, kernel, products, p0, p_step, k, y, y0, row, column, x, pivot, s, q, sums, sums0,
-               sums_row):
-    """Transform the n^2 products of one tile back, A^T P A, LANES channels from k on, and finish its m x m outputs.
-
-    Output (i, j) goes to y[y0 + i*row + j*column + k] (x, the raw values below, lie alike); sums are added to
-    sums[sums0 + k] and sums[sums0 + sums_row + k]."""
-    signature = types.void(epilogue, tile, kernel, products, p0, p_step, k, y, y0, row, column, x, pivot, s, q, sums,
-                           sums0,
-                           sums_row)
-    m, form = len(tile), len(epilogue)
-    at, _, bt = winograd_matrices(m, len(kernel))
-    n = len(bt)
+def transform_tile(typing, matrix, tile, kernel, x, x0, row, column, out, out0, step):
+    """M X M^T for LANES channels: X[i, j] = x[x0 + i*row + j*column], entry number f of the result to
+    out[out0 + f*step]."""
+    signature = types.void(matrix, tile, kernel, x, x0, row, column, out, out0, step)
+    at, g, _ = winograd_matrices(len(tile), len(kernel))
+    transform = (at, g, g.T)[len(matrix) - 1]
 
     def codegen(context, builder, signature, arguments):
         emit = _Emitter(context, builder, signature, arguments)
-        pp, step, k = emit.pointer(3, 4), emit.integer(5), emit.integer(6)
-        py, px = emit.pointer(7, 8), emit.pointer(11, 8)
-        p_sums, sums_row = emit.pointer(15, 16), emit.integer(17)
-        row, column = emit.integer(9), emit.integer(10)
-        py, px = builder.gep(py, [k]), builder.gep(px, [k])
-        constants = [emit.load(emit.data(i), k) for i in (12, 13, 14)[: (0, 1, 3)[form]]]
-        slots = (k, builder.add(sums_row, k))
-        first, second = (emit.load(p_sums, slot) if form else None for slot in slots)
+        px, row, column = emit.pointer(3, 4), emit.integer(5), emit.integer(6)
+        po, step = emit.pointer(7, 8), emit.integer(9)
 
         def load(i, j):
-            return emit.load(pp, emit.times(step, i * n + j))
+            return emit.load(px, builder.add(emit.times(row, i), emit.times(column, j)))
 
-        for i, j, vector in _sandwich(emit, at, load):
-            offset = builder.add(emit.times(row, i), emit.times(column, j))
-            first, second = _finish(emit, form, vector, py, offset, first, second, px, constants)
-        if form:
-            emit.store(first, p_sums, slots[0])
-            emit.store(second, p_sums, slots[1])
+        for i, j, vector in _sandwich(emit, transform, load):
+            emit.store(vector, po, emit.times(step, i * len(transform) + j))
         return context.get_dummy_value()
 
     return signature, codegen
 
 
-@intrinsic
-def filter_tile(typing, tile, kernel, w, w0, row, column, u, u0, u_step):
-    """Transform one r x r filter of LANES channels, G w G^T: w[w0 + i*row + j*column] -> u[u0 + f * u_step]."""
-    return _matrix_tile(types.void(tile, kernel, w, w0, row, column, u, u0, u_step), winograd_matrices(len(tile),
-                                                                                                       len(kernel))[1])
+# What is done with finished outputs, as the length of a tuple.
+STORE = ()
+SUM = (0,)  # stored, and summed: the first sum of y - pivot, the second of its square
+MASK = (0,) * 2  # made 0 where the ReLU below was (s * x + q <= 0 there); stored; sums of it and of it * (x - pivot)
 
 
 @intrinsic
-def filter_gradient_tile(typing, tile, kernel, u, u0, row, column, w, w0, w_step):
-    """Transform the gradient of an r x r filter back, G^T dU G: u[u0 + i*row + j*column] -> w[w0 + tap * w_step]."""
-    return _matrix_tile(types.void(tile, kernel, u, u0, row, column, w, w0, w_step), winograd_matrices(len(tile),
-                                                                                                       len(kernel))[1].T)
+def finish_pixels(typing, epilogue, a, a0, a_row, a_col, rows, cols, y, y0, y_row, y_col, x, pivot, pivot0, s, q, k,
+                  sums, sums0, sums_row):
+    """The epilogue of rows x cols finished pixels, LANES channels from k on: a[a0 + i*a_row + j*a_col] goes to
+    y[y0 + i*y_row + j*y_col], and x, the raw values below, lie like y. Sums start from 0 in
+    registers (as in gemm_tile: stretches keep rounding errors small) and join sums[sums0] and sums[sums0 + sums_row]
+    at the end."""
+    signature = types.void(epilogue, a, a0, a_row, a_col, rows, cols, y, y0, y_row, y_col, x, pivot, pivot0, s, q, k,
+                           sums, sums0, sums_row)
+    form = len(epilogue)
 
-
-def _matrix_tile(signature, matrix):
     def codegen(context, builder, signature, arguments):
         emit = _Emitter(context, builder, signature, arguments)
-        px, row, column = emit.pointer(2, 3), emit.integer(4), emit.integer(5)
-        po, step = emit.pointer(6, 7), emit.integer(8)
+        pa, py, px, zero = emit.pointer(1, 2), emit.pointer(7, 8), emit.pointer(11, 8), emit.constant(0.0)
+        p_sums, offsets = emit.pointer(17, 18), (_INT64(0), emit.integer(19))
+        pivot = emit.load(emit.pointer(12, 13), _INT64(0)) if form else None
+        scale, shift = (emit.load(emit.pointer(i, 16), _INT64(0)) if form == 2 else None for i in (14, 15))
+        slots = [cgutils.alloca_once(builder, emit.vector) for _ in offsets] if form else []
+        for slot in slots:
+            builder.store(zero, slot)
 
-        def load(i, j):
-            return emit.load(px, builder.add(emit.times(row, i), emit.times(column, j)))
+        def add(slot, left, right):
+            builder.store(emit.fma(left, right, builder.load(slot)), slot)
 
-        for i, j, vector in _sandwich(emit, matrix, load):
-            emit.store(vector, po, emit.times(step, i * len(matrix) + j))
+        with cgutils.for_range(builder, emit.integer(5)) as row, cgutils.for_range(builder, emit.integer(6)) as col:
+            there = builder.add(builder.mul(row.index, emit.integer(3)), builder.mul(col.index, emit.integer(4)))
+            here = builder.add(builder.mul(row.index, emit.integer(9)), builder.mul(col.index, emit.integer(10)))
+            value = emit.load(pa, there)
+            if form == 2:
+                below = emit.load(px, here)
+                value = builder.select(builder.fcmp_ordered("<=", emit.fma(below, scale, shift), zero), zero, value)
+                add(slots[1], value, builder.fsub(below, pivot))
+            elif form == 1:
+                d = builder.fsub(value, pivot)
+                add(slots[1], d, d)
+            if form:
+                builder.store(builder.fadd(builder.load(slots[0]), value if form == 2 else d), slots[0])
+            emit.store(value, py, here)
+        for slot, offset in zip(slots, offsets, strict=False):
+            emit.store(builder.fadd(emit.load(p_sums, offset), builder.load(slot)), p_sums, offset)
         return context.get_dummy_value()
 
     return signature, codegen

@@ -1,9 +1,9 @@
 """Winograd convolutions whose reading and writing of tiles does the work of the layers around them.
 
-A convolution goes over blocks of tiles. For each block: every tile is read, transformed and laid out by frequency
-(`read_tile`), each frequency is one matrix product of tiles x channels with channels x outputs (`gemm_tile`), and the
-products are transformed back (`write_tile`). What a tile is read from, and what is done with the outputs, are the
-fused parts; see simd.py.
+A convolution goes over blocks of tiles. For each block: every tile is read, transformed and laid out by frequency,
+each frequency is one matrix product of tiles x channels with channels x outputs, and the products are transformed
+back. What a tile is read from, and what is done with the outputs, are the fused parts: the kernels of tiles.py, which
+come here as addresses.
 
 Pixel offsets of every tile position are worked out once a shape (`tile_table`), so that borders cost nothing special:
 a pixel outside the picture reads some valid address and is then masked to 0."""
@@ -12,26 +12,12 @@ import numba
 import numpy as np
 
 from tinyfer.kernels.compile import LANES, kernel
-from tinyfer.kernels.gemm import panel_columns
-from tinyfer.kernels.simd import (
-    DEFERRED,
-    GRADIENT,
-    INPUT,
-    MASK,
-    MASKED,
-    PLAIN,
-    POOLED,
-    STORE,
-    SUM,
-    TILE_VECTORS,
-    filter_gradient_tile,
-    filter_tile,
-    read_tile,
-    write_tile,
-)
+from tinyfer.kernels.simd import TILE_VECTORS
+from tinyfer.kernels.tiles import call_multiply, call_read, call_transform, call_write
 
-ONE = (0,)  # a tile of one pixel, a kernel of one tap
-GAP = 16  # floats between frequencies: planes a power of two apart would fall on the same cache lines
+# Floats left free between frequencies and between rows of channels: planes and rows a power of two apart would fall on
+# the same lines of the caches.
+GAP = 16
 
 
 def panel_width(channels: int) -> int:
@@ -56,14 +42,12 @@ def tile_table(height: int, width: int, channels: int, tile: int, side: int, pad
 
 
 @kernel(parallel=True)
-def transform_weights(tile, ker, w, u, c_in, c_out, panel):
-    """w (r,r,C,K) flat -> u (n^2, K/panel, C, panel) flat: G w G^T, laid out as the matrix products read it."""
-    frequencies = (len(tile) + len(ker) - 1) ** 2
-    for c in numba.prange(c_in):
-        for k in range(0, c_out, LANES):
-            filter_tile(tile, ker, w, c * c_out + k, len(ker) * c_in * c_out, c_in * c_out,
-                        u, (k // panel) * c_in * panel + c * panel + k % panel, c_in * c_out)
-    return frequencies
+def transform_filters(transform, channels, outputs, x, row, column, out, step, panel):
+    """All filters of a layer, forward w (r,r,C,K) -> u (n^2, K/panel, C, panel), or with panel = K the way back for
+    their gradients; row and column are the strides of x, step that between the entries in out."""
+    for c in numba.prange(channels):
+        call_transform(transform, (x, c * outputs, row, column, out, c * panel, step, outputs, panel,
+                                   channels * panel))
 
 
 @kernel(parallel=True)
@@ -77,180 +61,72 @@ def flip_weights(w, flipped, taps, c_in, c_out):
                     flipped[((taps - 1 - t) * c_out + k) * c_in + c] = w[(t * c_in + c) * c_out + k]
 
 
-@kernel(inline="always")
-def _read(matrix, source, tile, ker, a, b, index, s, q, r, offsets, pooled, taps, inside, first, last, tiles, size,
-          a_size, channels, out, gap):
-    """Read tiles first..last of the batch, all channels, into out (n^2, tiles of the block, channels)."""
-    side = len(tile) if len(matrix) else len(tile) + len(ker) - 1
-    for t in range(first, last):
-        picture, position = t // tiles, t % tiles
-        for c in range(0, channels, LANES):
-            read_tile(matrix, source, tile, ker, a, picture * a_size, b, picture * size, index, s, q, r, c,
-                      offsets, pooled, taps, inside, position * side * side, out, (t - first) * channels + c, gap)
-
-
-@kernel(inline="always")
-def _read_any(form, tile, ker, a, b, index, s, q, r, offsets, pooled, taps, inside, first, last, tiles, size, a_size,
-              channels, out, gap):
-    """_read of input windows with the source chosen at run time: one compiled kernel serves every layer."""
-    if form == 0:
-        _read(INPUT, PLAIN, tile, ker, a, b, index, s, q, r, offsets, pooled, taps, inside, first, last, tiles, size,
-              a_size, channels, out, gap)
-    elif form == 1:
-        _read(INPUT, DEFERRED, tile, ker, a, b, index, s, q, r, offsets, pooled, taps, inside, first, last, tiles, size,
-              a_size, channels, out, gap)
-    elif form == 2:
-        _read(INPUT, MASKED, tile, ker, a, b, index, s, q, r, offsets, pooled, taps, inside, first, last, tiles, size,
-              a_size, channels, out, gap)
-    else:
-        _read(INPUT, POOLED, tile, ker, a, b, index, s, q, r, offsets, pooled, taps, inside, first, last, tiles, size,
-              a_size, channels, out, gap)
-
-
-@kernel(inline="always")
-def _write(epilogue, tile, ker, products, gap, buffer, y, x, pivot, s, q, sums, sums0, first, last, height, width,
-           outputs):
-    """Transform tiles first..last back from products and finish their pixels."""
-    m = len(tile)
-    across = (width + m - 1) // m
-    tiles = (height + m - 1) // m * across
-    for t in range(first, last):
-        picture, position = t // tiles, t % tiles
-        top, left = position // across * m, position % across * m
-        start = ((picture * height + top) * width + left) * outputs
-        rows, cols = min(m, height - top), min(m, width - left)
-        for k in range(0, outputs, LANES):
-            if rows == m and cols == m:
-                write_tile(epilogue, tile, ker, products, (t - first) * outputs + k, gap, k, y, start, width * outputs,
-                           outputs, x, pivot, s, q, sums, sums0, outputs)
-            else:
-                write_tile(STORE, tile, ker, products, (t - first) * outputs + k, gap, 0, buffer, 0, m * LANES, LANES,
-                           buffer, buffer, buffer, buffer, buffer, 0, 0)
-                for i in range(rows):
-                    for j in range(cols):
-                        write_tile(epilogue, ONE, ONE, buffer, (i * m + j) * LANES, 0, k, y,
-                                   start + (i * width + j) * outputs,
-                                   0, 0, x, pivot, s, q, sums, sums0, outputs)
-
-
-@kernel(inline="always")
-def _first_pixel(tile, ker, products, gap, buffer, pivot, pivot0, outputs):
-    """The block's first output pixel, one number a channel: what its sums are taken around."""
-    for k in range(0, outputs, LANES):
-        write_tile(STORE, tile, ker, products, k, gap, 0, buffer, 0, len(tile) * LANES, LANES,
-                   buffer, buffer, buffer, buffer, buffer, 0, 0)
-        for lane in range(LANES):
-            pivot[pivot0 + k + lane] = buffer[lane]
-
-
-@kernel(inline="always")
-def _multiply(panel, frequencies, v, v_gap, u, products, p_gap, rows, channels, outputs):
-    """products[f] (rows,K) = v[f] (rows,C) u[f] (C,K) for every frequency f, panel by panel of K."""
-    for f in range(frequencies):
-        for j in range(outputs // panel):
-            panel_columns(panel, v, f * v_gap, channels, 1, u, (f * (outputs // panel) + j) * channels * panel, panel,
-                    products, f * p_gap + j * panel, outputs, rows, channels, False)
-
-
 @kernel
-def _blocks(tile, ker, panel, first_block, last_block, block, form, epilogue, a, b, index, s, q, r, table, a_size, u,
-            y, x,
-            below_s, below_q, pivot, sums, n, height, width, channels, outputs, work):
-    """One thread's share of `convolve`: blocks of tiles one after the other in its own workspace."""
-    m, side = len(tile), len(tile) + len(ker) - 1
-    tiles = (height + m - 1) // m * ((width + m - 1) // m)
-    v_gap, p_gap = block * channels + GAP, block * outputs + GAP
-    v = work[: side * side * v_gap]
-    products = work[side * side * v_gap : side * side * (v_gap + p_gap)]
-    buffer = work[side * side * (v_gap + p_gap) :]
-    offsets, pooled, taps, inside = table
+def _blocks(first_block, last_block, block, read, multiply, write, source, a_size, b_size, u, panel, sink, count,
+            tiles, frequencies, height, width, channels, outputs, work):
+    """One worker's share of `convolve`: blocks of tiles one after the other in its own workspace."""
+    row = channels + GAP
+    v_gap, p_gap = block * row + GAP, block * outputs + GAP
+    v = work[: frequencies * v_gap]
+    products = work[frequencies * v_gap : frequencies * (v_gap + p_gap)]
+    buffer = work[frequencies * (v_gap + p_gap) :]
+    panels = outputs // panel
     for number in range(first_block, last_block):
-        first, last = number * block, min((number + 1) * block, n * tiles)
-        _read_any(form, tile, ker, a, b, index, s, q, r, offsets, pooled, taps, inside, first, last, tiles,
-                  height * width * channels, a_size, channels, v, v_gap)
-        _multiply(panel, side * side, v, v_gap, u, products, p_gap, last - first, channels, outputs)
-        sums0 = number * 2 * outputs
-        if epilogue == 1:
-            _first_pixel(tile, ker, products, p_gap, buffer, pivot, number * outputs, outputs)
-            around = pivot[number * outputs : (number + 1) * outputs]
-            sums[sums0 : sums0 + 2 * outputs] = 0
-            _write(SUM, tile, ker, products, p_gap, buffer, y, x, around, below_s, below_q, sums, sums0, first, last,
-                   height, width, outputs)
-        elif epilogue == 2:
-            sums[sums0 : sums0 + 2 * outputs] = 0
-            _write(MASK, tile, ker, products, p_gap, buffer, y, x, pivot, below_s, below_q, sums, sums0, first, last,
-                   height, width, outputs)
-        else:
-            _write(STORE, tile, ker, products, p_gap, buffer, y, x, pivot, below_s, below_q, sums, sums0, first, last,
-                   height, width, outputs)
+        first, last = number * block, min((number + 1) * block, count)
+        call_read(read, (source, a_size, b_size, first, last, tiles, channels, v, 0, v_gap, channels, 0, row))
+        for f in range(frequencies):
+            call_multiply(multiply, (panels, v, f * v_gap, row, 1, u, f * channels * outputs, channels * panel, panel,
+                                     products, f * p_gap, outputs, last - first, channels, False))
+        call_write(write, (sink, products, p_gap, buffer, first, last, height, width, outputs, number))
 
 
 @kernel(parallel=True)
-def convolve(tile, ker, panel, workers, block, form, epilogue, a, b, index, s, q, r, table, a_size, u, y, x, below_s,
-             below_q,
-             pivot, sums, n, height, width, channels, outputs, work):
-    """A whole convolution of n pictures (height, width), `channels` in and `outputs` out, over blocks of `block` tiles.
+def convolve(workers, block, read, multiply, write, source, a_size, b_size, u, panel, sink, count, tiles, frequencies,
+             height, width, channels, outputs, work):
+    """A whole convolution with `count` tiles in all, `tiles` a picture, in blocks of `block` tiles.
 
-    form: 0 PLAIN, 1 DEFERRED, 2 MASKED, 3 POOLED input; epilogue: 0 STORE, 1 SUM, 2 MASK. sums (blocks, 2, K), one row
-    a block whatever the threads, and for SUM pivot (blocks, K). work (workers, workspace_size)."""
-    m = len(tile)
-    tiles = (height + m - 1) // m * ((width + m - 1) // m)
-    blocks = (n * tiles + block - 1) // block
+    read, multiply, write: addresses of the tile kernels; source and sink: what they read and write, with a_size and
+    b_size floats a picture. The sink's sums are (blocks, 2, K), one row a block whatever the threads, and for SUM its
+    pivots are (blocks, K). u: transform_filters; work (workers, workspace_size)."""
+    blocks = (count + block - 1) // block
     for worker in numba.prange(workers):
-        _blocks(tile, ker, panel, worker * blocks // workers, (worker + 1) * blocks // workers, block, form,
-                epilogue, a, b,
-                index, s, q, r, table, a_size, u, y, x, below_s, below_q, pivot, sums, n, height, width, channels,
-                outputs,
+        _blocks(worker * blocks // workers, (worker + 1) * blocks // workers, block, read, multiply, write, source,
+                a_size, b_size, u, panel, sink, count, tiles, frequencies, height, width, channels, outputs,
                 work[worker])
 
 
 def workspace_size(m: int, r: int, block: int, channels: int, outputs: int) -> int:
     """Floats that one worker needs."""
-    return (m + r - 1) ** 2 * (block * (channels + outputs) + 2 * GAP) + m * m * LANES
+    return (m + r - 1) ** 2 * (block * (channels + GAP + outputs) + 2 * GAP) + m * m * LANES
 
 
-@kernel
-def _gradient_tiles(tile, ker, form_in, form_out, first, last, origin, x, x_s, x_q, x_table, x_size, dz, y, index, s,
-                    q, r,
-                    y_table, y_size, dz_size, v, v_gap, z, z_gap, tiles, channels, outputs):
-    """Read input windows and output-gradient tiles first..last (numbered in the batch; origin is the chunk's first)."""
-    offsets, pooled, taps, inside = x_table
-    _read_any(form_in, tile, ker, x, x, index, x_s, x_q, x_q, offsets, pooled, taps, inside, first, last, tiles, x_size,
-              x_size, channels, v[(first - origin) * channels :], v_gap)
-    offsets, pooled, taps, inside = y_table
-    if form_out == 2:
-        _read(GRADIENT, MASKED, tile, ker, dz, y, index, s, q, r, offsets, pooled, taps, inside, first, last, tiles,
-              y_size,
-              dz_size, outputs, z[(first - origin) * outputs :], z_gap)
-    else:
-        _read(GRADIENT, POOLED, tile, ker, dz, y, index, s, q, r, offsets, pooled, taps, inside, first, last, tiles,
-              y_size,
-              dz_size, outputs, z[(first - origin) * outputs :], z_gap)
+def chunk_gaps(count: int, channels: int, outputs: int) -> tuple[int, int]:
+    """Floats from one frequency to the next in v and z of a chunk of `count` tiles."""
+    return count * (channels + GAP) + GAP, count * outputs + GAP
 
 
 @kernel(parallel=True)
-def grad_weight(tile, ker, panel, workers, chunk, form_in, form_out, x, x_s, x_q, x_table, x_size, dz, y, index, s,
-                q, r,
-                y_table, y_size, dz_size, v, z, du, dw, n, tiles, channels, outputs):
-    """dw (r,r,C,K): for chunks of pictures, du[f] (C,K) += v[f]^T z[f] for every frequency f, in the order of the
-    chunks; in the end dw = G^T du G. Each (frequency, panel) is one task, so the sums do not depend on the threads."""
-    frequencies = (len(tile) + len(ker) - 1) ** 2
+def read_chunk(workers, read_x, read_dy, x_source, dy_source, x_size, a_size, b_size, origin, count, tiles, channels,
+               outputs, panel, v, v_gap, z, z_gap):
+    """Input windows v (n^2, tiles, channels) and output-gradient tiles z (n^2, K/panel, tiles, panel) of `count` tiles
+    from number `origin` of the batch on."""
+    row = channels + GAP
+    for worker in numba.prange(workers):
+        first, last = worker * count // workers, (worker + 1) * count // workers
+        call_read(read_x, (x_source, x_size, x_size, origin + first, origin + last, tiles, channels,
+                           v, first * row, v_gap, channels, 0, row))
+        call_read(read_dy, (dy_source, a_size, b_size, origin + first, origin + last, tiles, outputs,
+                            z, first * panel, z_gap, panel, count * panel, panel))
+
+
+@kernel(parallel=True)
+def add_products(multiply, frequencies, groups, panel, channels, outputs, count, v, v_gap, z, z_gap, du, add):
+    """du[f] (C,K) = or += v[f]^T z[f] for every frequency f, with the sum over `count` tiles. Each (frequency, group of
+    panels) is one task, so the sums do not depend on the threads."""
     panels = outputs // panel
-    v_gap, z_gap = chunk * tiles * channels + GAP, chunk * tiles * outputs + GAP
-    for picture in range(0, n, chunk):
-        origin = picture * tiles
-        count = min(chunk, n - picture) * tiles
-        for worker in numba.prange(workers):
-            _gradient_tiles(tile, ker, form_in, form_out, origin + worker * count // workers,
-                            origin + (worker + 1) * count // workers, origin, x, x_s, x_q, x_table, x_size, dz, y,
-                            index,
-                            s, q, r, y_table, y_size, dz_size, v, v_gap, z, z_gap, tiles, channels, outputs)
-        for task in numba.prange(frequencies * panels):
-            f, j = task // panels, task % panels
-            panel_columns(panel, v, f * v_gap, 1, channels, z, f * z_gap + j * panel, outputs,
-                    du, f * channels * outputs + j * panel, outputs, channels, count, picture > 0)
-    side = len(tile) + len(ker) - 1
-    for c in numba.prange(channels):
-        for k in range(0, outputs, LANES):
-            filter_gradient_tile(tile, ker, du, c * outputs + k, side * channels * outputs, channels * outputs,
-                                 dw, c * outputs + k, channels * outputs)
+    for task in numba.prange(frequencies * groups):
+        f, group = task // groups, task % groups
+        first, last = group * panels // groups, (group + 1) * panels // groups
+        call_multiply(multiply, (last - first, v, f * v_gap, 1, channels + GAP,
+                                 z, f * z_gap + first * count * panel, count * panel, panel,
+                                 du, f * channels * outputs + first * panel, outputs, channels, count, add))

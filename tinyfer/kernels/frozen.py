@@ -1,0 +1,111 @@
+"""A run of conv-BN-ReLU(-pool) blocks that only answers: everything that can be known before a picture comes is.
+
+Weights are transformed once, running statistics become one scale and one shift a channel, two buffers serve all layers
+in turn, and what is left to do is a list of kernels with their arguments. For few pictures it is less the products that
+cost than reading the transformed weights, so tile sizes are chosen by both."""
+
+import numba
+import numpy as np
+
+from tinyfer.kernels import tiles
+from tinyfer.kernels.ends import activate, pool_raw
+from tinyfer.kernels.first import first_forward
+from tinyfer.kernels.fused import deferred
+from tinyfer.kernels.schemes import answering_tile, bands, block_tiles
+from tinyfer.kernels.simd import DEFERRED, FILTER, INPUT, PLAIN, STORE, TILE_ROWS
+from tinyfer.kernels.winograd import convolve, panel_width, tile_table, transform_filters, workspace_size
+
+_NONE, _NO_BYTES = np.zeros(1, np.float32), np.zeros(1, np.uint8)
+
+
+class _Step:
+    """One block at one shape: its sizes, its weights transformed, and its normalisation as a scale and a shift."""
+
+    def __init__(self, block, n: int, workers: int, height: int, width: int, channels: int):
+        conv, bn, self.pool = block.layers["conv"], block.layers["bn"], "pool" in block.layers
+        self.height, self.width, self.channels = height, width, channels
+        self.side, self.outputs = conv.weight.value.shape[0], conv.weight.value.shape[3]
+        self.panel, self.w = panel_width(self.outputs), conv.weight.value.reshape(-1).copy()
+        self.scale, self.shift = deferred(bn, bn.running_mean.astype(np.float64), bn.running_var.astype(np.float64))
+        self.raw_size = n * height * width * self.outputs
+        self.below = (height // 2, width // 2, self.outputs) if self.pool else (height, width, self.outputs)
+        self.work = width * self.side**2
+        if channels > 1:
+            self._transform(n, workers)
+
+    def _transform(self, n: int, workers: int) -> None:
+        self.tile = m = answering_tile(n, self.side, self.height, self.width, self.channels, self.outputs)
+        self.window, size = m + self.side - 1, self.channels * self.outputs
+        self.tiles = -(-self.height // m) * -(-self.width // m)  # of one picture
+        share = -(-n * self.tiles // workers // TILE_ROWS) * TILE_ROWS  # no worker waits for another's last block
+        self.block = max(TILE_ROWS, min(share, block_tiles(self.window**2, self.channels, self.outputs)))
+        self.work = workspace_size(m, self.side, self.block, self.channels, self.outputs)
+        u = np.empty(self.window**2 * size, np.float32)
+        transform_filters(tiles.filter_transformer(FILTER, m, self.side), self.channels, self.outputs, self.w,
+                          self.side * size, size, u, size, self.panel)
+        self.w = u
+
+
+class FrozenRun:
+    """The answers of a run of blocks to inputs of one shape (N,H,W,C) float32, by weights and running statistics as
+    they were when it was made."""
+
+    def __init__(self, blocks, shape: tuple[int, ...]):
+        self.n, *size = self.shape = tuple(shape)
+        self.workers = numba.get_num_threads()
+        steps = []
+        for block in blocks:
+            steps.append(_Step(block, self.n, self.workers, *size))
+            size = steps[-1].below
+        self._x, self._y = np.empty(shape, np.float32), np.empty((self.n, *size), np.float32)
+        self._buffers = [np.empty(max(step.raw_size for step in steps), np.float32) for _ in range(2)]
+        self._index = np.empty(self._buffers[0].size, np.uint8)
+        self._work = np.empty((self.workers, max(step.work for step in steps)), np.float32)
+        self._program: list[tuple] = []  # (kernel, arguments) in their order
+        self._plan(steps)
+
+    def fits(self, shape) -> bool:
+        """True while the input's shape and the number of threads are those that the arrays were made for."""
+        return tuple(shape) == self.shape and numba.get_num_threads() == self.workers
+
+    def evaluate(self, x: np.ndarray) -> np.ndarray:
+        """x (N,H,W,C) -> y (N,H',W',K), a fresh array."""
+        self._x[...] = x
+        for kernel, arguments in self._program:
+            kernel(*arguments)
+        return self._y.copy()
+
+    def _plan(self, steps: list[_Step]) -> None:
+        source, before = self._x.reshape(-1), None
+        for step in steps:
+            raw = self._other(source)
+            self._program.append(self._convolution(step, before, source, raw))
+            source, before = raw, step
+            if step.pool:
+                source = self._other(raw)
+                sign = np.where(step.scale < 0, np.float32(-1), np.float32(1))
+                self._program.append((pool_raw, (raw, sign, source, self._index, self.n, step.height, step.width,
+                                                 step.outputs)))
+        y = self._y.reshape(-1)
+        self._program.append((activate, (source, before.scale, before.shift, y, y.size // before.outputs,
+                                         before.outputs)))
+
+    def _other(self, source: np.ndarray) -> np.ndarray:
+        """The buffer that is not being read."""
+        return self._buffers[1] if source is self._buffers[0] else self._buffers[0]
+
+    def _convolution(self, step: _Step, before: _Step | None, source, raw) -> tuple:
+        sink = (raw,) + (_NONE,) * 5
+        if step.channels == 1:
+            return first_forward, (self.workers, tiles.multiplier(step.panel), tiles.finisher(STORE),
+                                   bands(self.n, step.height), step.panel, source, step.w, sink, self.n, step.height,
+                                   step.width, step.side, step.outputs, self._work)
+        form = DEFERRED if before else PLAIN
+        scale, shift = (before.scale, before.shift) if before else (_NONE, _NONE)
+        size = step.height * step.width * step.channels
+        table = tile_table(step.height, step.width, step.channels, step.tile, step.window, step.side // 2)
+        return convolve, (self.workers, step.block, tiles.reader(INPUT, form, step.tile, step.side),
+                          tiles.multiplier(step.panel), tiles.writer(STORE, step.tile, step.side),
+                          (source, source, _NO_BYTES, scale, shift, shift, *table), size, size, step.w, step.panel,
+                          sink, self.n * step.tiles, step.tiles, step.window**2, step.height, step.width,
+                          step.channels, step.outputs, self._work)
