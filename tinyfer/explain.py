@@ -24,18 +24,24 @@ def close(expected, actual, rtol=1e-4, atol=1e-6) -> bool:
 
 
 def excerpt(expected, actual) -> tuple[str, str, str]:
-    """Where two arrays of one shape differ most, as (place, expected values, actual values) along the last axis."""
+    """Where two arrays of one shape differ most, as (place, expected values, actual values), the values in columns.
+
+    They are neighbours along the last axis, or, where that is of length 1, along the last one that is longer."""
     expected, actual = np.asarray(expected, np.float64), np.asarray(actual, np.float64)
     if expected.ndim == 0:
         return "", f"{expected:.4g}", f"{actual:.4g}"
     gap = np.abs(actual - expected)
     gap[np.isnan(gap)] = np.inf
-    worst = np.unravel_index(gap.argmax(), gap.shape)
-    first = max(0, min(worst[-1] - 1, expected.shape[-1] - 4))
-    end = min(first + 4, expected.shape[-1])
-    place = "[" + ",".join([*map(str, worst[:-1]), f"{first}:{end}"]) + "]"
-    row, other = (" ".join(f"{v:.4g}" for v in a[worst[:-1]][first:end]) for a in (expected, actual))
-    return place, row, other
+    worst = [int(i) for i in np.unravel_index(gap.argmax(), gap.shape)]
+    axis = max((i for i, length in enumerate(expected.shape) if length > 1), default=expected.ndim - 1)
+    first = max(0, min(worst[axis] - 1, expected.shape[axis] - 4))
+    end = min(first + 4, expected.shape[axis])
+    place = "[" + ",".join(f"{first}:{end}" if i == axis else str(at) for i, at in enumerate(worst)) + "]"
+    index = (*worst[:axis], slice(first, end), *worst[axis + 1 :])
+    columns = [(f"{e:.4g}", f"{a:.4g}") for e, a in zip(expected[index], actual[index], strict=True)]
+    rows = zip(*(map(str.rjust, pair, [max(map(len, pair))] * 2) for pair in columns), strict=True)
+    wanted, given = (" ".join(row) for row in rows)
+    return place, wanted, given
 
 
 # ----------------------------------------------------------------------------------------------------- the one entrance
@@ -100,6 +106,8 @@ def _shape_hint(expected: tuple, actual: tuple) -> str:
         return ": the right axes in the wrong order"
     if len(actual) == len(expected) == 4 and actual[0] == expected[0] and actual[3] == expected[3]:
         return ": height and width are floor((length + 2*pad - kernel) / stride) + 1"
+    if [n for n in actual if n > 1] == [n for n in expected if n > 1]:
+        return f": an axis of length 1 is {'missing' if len(actual) < len(expected) else 'left over'}"
     if len(actual) > len(expected) and actual[len(actual) - len(expected) :] == expected:
         return ": a sum over the leading axes (batch, space) is missing"
     if len(actual) < len(expected):

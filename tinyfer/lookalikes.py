@@ -70,11 +70,34 @@ def _conv2d_forward(x, w, b, stride, pad):
         moved = np.pad(x, ((0, 0), (0, 2 * pad), (0, 2 * pad), (0, 0)))
         yield "y", "shifted: is the padding added on the left (and on top)? It seems to be only right and below", \
             forward(moved, w, b, stride, 0)  # fmt: skip
+        moved = np.pad(np.pad(x, ((0, 0), (pad, 0), (pad, 0), (0, 0)), "wrap"), ((0, 0), (0, pad), (0, pad), (0, 0)))
+        yield "y", "a negative index takes pixels from the other end of the picture: left of it and above are zeros", \
+            forward(moved, w, b, stride, 0)  # fmt: skip
+        without = x.copy()
+        without[:, 0], without[:, :, 0] = 0, 0
+        yield "y", "the picture's first row and column are left out: row and column 0 belong to it", \
+            forward(without, w, b, stride, pad)  # fmt: skip
+    if stride > 1:
+        near = forward(x, w, b, 1, pad)[:, : y.shape[1], : y.shape[2]]
+        yield "y", "the stride is ignored: output (p,q) looks at xpad[p*stride + i, q*stride + j]", near
+        yield "y", "the stride spreads the kernel: it multiplies p and q, not the tap's i and j", \
+            _spread(x, w, b, stride, pad, y.shape)  # fmt: skip
+
+
+def _spread(x, w, b, stride, pad, shape):
+    """The convolution when the stride is put to the taps: y[p,q] from xpad[p + i*stride, q + j*stride]."""
+    wide = np.zeros(((w.shape[0] - 1) * stride + 1, (w.shape[1] - 1) * stride + 1, *w.shape[2:]), w.dtype)
+    wide[::stride, ::stride] = w
+    room = np.pad(x, ((0, 0), (pad, pad + len(wide)), (pad, pad + wide.shape[1]), (0, 0)))
+    return reference.conv2d_forward(room, wide, b, 1, 0)[:, : shape[1], : shape[2]]
 
 
 def _conv2d_backward(dy, x, w, stride, pad):
     back = reference.conv2d_backward
     _, dw, _ = back(dy, x, w, stride, pad)
+    taps, overlap = list(np.ndindex(w.shape[:2])), "where windows overlap the last one wins: '+=' belongs where '=' is"
+    for order, how in ((taps, "tap by tap"), (taps[::-1], "output by output")):
+        yield "dx", f"{overlap} (written {how})", _overwritten(dy, x, w, stride, pad, order)
     flipped = np.ascontiguousarray(w[::-1, ::-1])
     yield "dx", "the kernel is flipped: tap (i,j) saw x[p+i, q+j], so dx[p+i, q+j] += dy[p,q] @ w[i,j].T", \
         back(dy, x, flipped, stride, pad)[0]  # fmt: skip
@@ -93,9 +116,24 @@ def _conv2d_backward(dy, x, w, stride, pad):
         yield from _missing_sums(which, place, dy, lambda d: back(d, x, w, stride, pad)[1:], ("dw", "db"), space=True)
     yield "dw", "the kernel is flipped: dw[i,j] goes with what tap (i,j) saw", dw[::-1, ::-1]
     xp = np.pad(x, ((0, 0), (pad, pad), (pad, pad), (0, 0)))
-    if pad and stride == 1:
+    if stride > 1:
+        for name, value in zip(("dx", "dw"), back(dy, x, w, 1, pad), strict=False):
+            yield name, "the stride is ignored: tap (i,j) of output (p,q) saw xpad[p*stride + i, q*stride + j]", value
+    if pad:
+        beside = back(dy, xp, w, stride, 0)[0][:, : x.shape[1], : x.shape[2]]
+        yield "dx", "the padding is cut off right and below only: dxp[:, pad : pad + H, pad : pad + W]", beside
+        beside = np.pad(x, ((0, 0), (0, 2 * pad), (0, 2 * pad), (0, 0)))
         yield "dw", "x is taken without its padding: tap (i,j) of output (p,q) saw xpad[p+i, q+j]", \
-            back(dy, np.roll(xp, (-pad, -pad), (1, 2)), w, stride, 0)[1]  # fmt: skip
+            back(dy, beside, w, stride, 0)[1]  # fmt: skip
+
+
+def _overwritten(dy, x, w, stride, pad, taps):
+    """dx when each tap, in this order, writes its share where it should add it."""
+    dxp = np.zeros((len(x), x.shape[1] + 2 * pad, x.shape[2] + 2 * pad, x.shape[3]), x.dtype)
+    rows, columns = (stride * (length - 1) + 1 for length in dy.shape[1:3])
+    for i, j in taps:
+        dxp[:, i : i + rows : stride, j : j + columns : stride] = dy @ w[i, j].T
+    return dxp[:, pad : pad + x.shape[1], pad : pad + x.shape[2]]
 
 
 def _missing_sums(which, place, dy, gradients, names, space):
@@ -242,12 +280,21 @@ def _global_avgpool_forward(x):
 def _dense_forward(x, w, b):
     yield "y", "the bias is missing", x @ w
     yield "y", "the bias is added twice", x @ w + 2 * b
+    yield "y", "the bias is added again and again: it belongs outside the loop over inputs", x @ w + len(w) * b
+    for place, which in ((0, "first"), (-1, "last")):
+        sentence = f"the sum over inputs is missing: only the {which} input counts ('=' where '+=' belongs?)"
+        yield "y", sentence, np.outer(x[:, place], w[place]) + b
     if w.shape[0] == w.shape[1]:
         yield "y", "the weights are transposed: y = x w + b with w (D_in, D_out)", x @ w.T + b
 
 
 def _dense_backward(dy, x, w):
     back = reference.dense_backward
+    dx, dw, _ = back(dy, x, w)
+    swapped = "dx and dw are swapped: they are returned in the order dx, dw, db"
+    yield "dx", swapped, dw
+    yield "dw", swapped, dx
+    yield "db", "summed over the outputs: b is used by every picture, so sum over the batch", dy.sum(1)
     if w.shape[0] == w.shape[1]:
         yield "dx", "the weights are not transposed: dx = dy w^T", dy @ w
         yield "dw", "transposed: dw = x^T dy has w's shape (D_in, D_out)", dy.T @ x
@@ -265,9 +312,10 @@ def _dropout(x, mask, name):
 def _softmax(z):
     e = np.exp(z - z.max(1, keepdims=True))
     yield "p", "not divided by the row's sum", e
-    yield "p", "not divided by the row's sum", np.exp(z)
+    yield "p", "these are the exponentials: not divided by the row's sum", np.exp(z)
     yield "p", "normalised over the batch: each row, one picture's scores, must add up to 1", reference.softmax(z.T).T
-    yield "p", "normalised over the whole array: each row must add up to 1", e / e.sum()
+    whole = np.exp(z - z.max())
+    yield "p", "normalised over the whole array: each row must add up to 1", whole / whole.sum()
     yield "p", "these are the log-probabilities", np.log(e / e.sum(1, keepdims=True))
 
 
@@ -294,6 +342,7 @@ def _sgd_update(w, g, v, lr, momentum, nesterov, decay):
     def run(*settings):
         return cases.outputs("sgd_update", reference.sgd_update, (w, g, v, *settings))
 
+    yield "w", "w is unchanged: the update must write in place, w -= ... or w[:] = ...", w
     look = f"Nesterov's look-ahead is {'missing' if nesterov else 'taken, though nesterov is False'}"
     for sentence, settings in (
         (look, (lr, momentum, not nesterov, decay)),
@@ -302,10 +351,22 @@ def _sgd_update(w, g, v, lr, momentum, nesterov, decay):
         ("the step goes uphill: w -= lr * ...", (-lr, momentum, nesterov, decay)),
     ):  # fmt: skip
         for name, value in zip(("w", "v"), run(*settings), strict=True):
+            if name == "v" and settings[3] != decay:
+                sentence = "the weight decay is missing in v: it is added to the gradient, g + weight_decay * w"
             yield name, sentence, value
-    full = g + decay * w
-    yield "v", "the gradient is damped by 1 - momentum: v = momentum * v + g", momentum * v + (1 - momentum) * full
-    yield "w", "w is unchanged: the update must write in place, w -= ... or w[:] = ...", w
+    full, ahead = g + decay * w, run(lr, momentum, nesterov, 0.0)
+    new_v, damped = momentum * v + full, momentum * v + (1 - momentum) * full
+    sentence = "the gradient is damped by 1 - momentum: v = momentum * v + g"
+    yield "v", sentence, damped
+    yield "w", sentence, w - lr * (full + momentum * damped if nesterov else damped)
+    if nesterov:
+        yield "w", "the weight decay is missing in Nesterov's second g", w - lr * (g + momentum * new_v)
+    yield "v", "the learning rate is inside v: v = momentum * v + g, and then w -= lr * v", new_v - (1 - lr) * full
+    yield "v", "v points downhill and holds the learning rate: v = momentum * v + g, and then w -= lr * v", \
+        new_v - (1 + lr) * full  # fmt: skip
+    yield "w", "the step uses the old v: first v = momentum * v + g, then w -= lr * v", w - lr * v
+    apart = "the weight decay goes past v: in SGD it is added to the gradient, g + weight_decay * w"
+    yield "w", apart, ahead[0] - lr * decay * w
     yield "v", "v is unchanged: the update must write in place, v[:] = ...", v
 
 
@@ -316,6 +377,19 @@ def _adam_update(w, g, m, v, t, lr, b1, b2, eps, decay):
     new_m, new_v = b1 * m + (1 - b1) * g, b2 * v + (1 - b2) * g * g
     yield "w", "the bias corrections 1/(1 - b^t) are missing", w - lr * (new_m / (np.sqrt(new_v) + eps) + decay * w)
     mhat, vhat = new_m / (1 - b1**t), new_v / (1 - b2**t)
+    for name, other in (("m", new_m / (np.sqrt(vhat) + eps)), ("v", mhat / (np.sqrt(new_v) + eps))):
+        yield "w", f"the bias correction of {name} is missing, 1 - b^t", w - lr * (other + decay * w)
+    for name, value in (("m", mhat), ("v", vhat)):
+        yield name, f"{name}hat is stored in {name}: the bias correction is for this step only", value
+    loud_m, loud_v = b1 * m + g, b2 * v + g * g
+    for name, first, second in (("m", loud_m, new_v), ("v", new_m, loud_v), ("m and v", loud_m, loud_v)):
+        step = first / (1 - b1**t) / (np.sqrt(second / (1 - b2**t)) + eps)
+        sentence = f"1 - b is missing in {name}: m = b1 m + (1 - b1) g, v = b2 v + (1 - b2) g^2"
+        yield "w", sentence, w - lr * (step + decay * w)
+        yield "m", sentence, first
+        yield "v", sentence, second
+    late = m / (1 - b1**t) / (np.sqrt(v / (1 - b2**t)) + eps) + decay * w
+    yield "w", "the step uses the old m and v: bring them up to date first", w - lr * late
     yield "w", "eps is inside the root: sqrt(vhat) + eps", w - lr * (mhat / np.sqrt(vhat + eps) + decay * w)
     yield "w", "the root is missing: divide by sqrt(vhat) + eps", w - lr * (mhat / (vhat + eps) + decay * w)
     yield "w", "w is unchanged: the update must write in place, w -= ... or w[:] = ...", w

@@ -61,36 +61,51 @@ def load(path, check=True, dtype=np.float32, say: Callable[[str], None] | None =
             _check_results(op, getattr(found[op], "py_func", found[op]), path, "")
         kernels[op] = _compiled(op, found[op], kernels, dtype, check, say or (lambda sentence: None))
         if check:
-            kernels.rates[op] = _rate(op, kernels[op])
+            kernels.rates[op] = seconds_per_unit(op, kernels[op])
             kernels.notes.append(_speed(op, kernels.rates[op]))
+    return kernels
+
+
+def announced(path) -> Kernels:
+    """load, for a program: it prints what is done and what there is to know."""
+    print(f"checking the kernels in {path} against the reference", flush=True)
+    kernels = load(path, say=print)
+    for note in kernels.notes:
+        print(note)
     return kernels
 
 
 # ----------------------------------------------------------------------------------------------------- reading the file
 
 
-def _functions(path: pathlib.Path) -> dict[str, Callable]:
-    """Run the file; answer the functions it defines, UserError if it cannot be run or none is named like an op."""
-    if not path.is_file():
-        raise UserError(f"--use {path}: there is no such file; expected a Python file with functions named like ops")
+def run_file(path: pathlib.Path) -> types.ModuleType:
+    """The module that a Python file makes, run but not registered; UserError, with the line, where it cannot be run."""
     spec = importlib.util.spec_from_loader(f"_use_{path.stem}", loader=None, origin=str(path))
     assert spec is not None  # without a loader nothing is looked up that could be missing
     module = importlib.util.module_from_spec(spec)
     module.__file__ = str(path)
     try:
-        source = path.read_text(encoding="utf-8")
-        sys.path.insert(0, str(path.resolve().parent))  # so that the file can import its neighbours
-        try:
-            exec(compile(source, str(path), "exec"), vars(module))
-        finally:
-            sys.path.remove(str(path.resolve().parent))
+        code = compile(path.read_text(encoding="utf-8"), str(path), "exec")
     except SyntaxError as error:
         raise UserError(f"{path}:{error.lineno}: this is not valid Python, {error.msg}") from error
-    except (UnicodeDecodeError, ValueError) as error:
+    except ValueError as error:  # no UTF-8, or null bytes
         raise UserError(f"{path}: this is not a text file of Python source ({error})") from error
+    sys.path.insert(0, str(path.resolve().parent))  # so that the file can import its neighbours
+    try:
+        exec(code, vars(module))
     except (Exception, SystemExit) as error:
         fault = f"{type(error).__name__}: {error}"
-        raise UserError(f"{_place(error, path)}: running the file stops with {fault}") from error
+        raise UserError(f"{place(error, path)}: running the file stops with {fault}") from error
+    finally:
+        sys.path.remove(str(path.resolve().parent))
+    return module
+
+
+def _functions(path: pathlib.Path) -> dict[str, Callable]:
+    """Run the file; answer the functions it defines, UserError if it cannot be run or none is named like an op."""
+    if not path.is_file():
+        raise UserError(f"--use {path}: there is no such file; expected a Python file with functions named like ops")
+    module = run_file(path)
     functions = {name: f for name, f in vars(module).items() if not name.startswith("_") and _is_own(f, module)}
     if not any(name in ops.NAMES for name in functions):
         hint = " ".join(_near_misses(functions, path)) or f"the ops are {', '.join(ops.NAMES)}"
@@ -121,9 +136,9 @@ def _where(op: str, f, path) -> str:
     return f"{path}:{_code(f).co_firstlineno} {op}"
 
 
-def _place(error: BaseException, path) -> str:
-    """file:line of the last frame of an exception's traceback that lies in the student's file."""
-    line, trace = 1, error.__traceback__
+def place(error: BaseException, path, f=None) -> str:
+    """file:line of the last frame of an exception's traceback that lies in the student's file; without one, f's."""
+    line, trace = _code(f).co_firstlineno if f else 1, error.__traceback__
     while trace is not None:
         if trace.tb_frame.f_code.co_filename == str(path):
             line = trace.tb_lineno
@@ -152,7 +167,7 @@ def _call(op: str, f, args, path) -> tuple:
     except (numba.core.errors.NumbaError, ImportError, NotImplementedError):  # it does not compile
         raise
     except Exception as error:
-        raise UserError(f"{_place(error, path)} {op} stops with {type(error).__name__}: {error}") from error
+        raise UserError(f"{place(error, path, f)} {op} stops with {type(error).__name__}: {error}") from error
 
 
 def _expected(op: str, case: cases.Case) -> tuple:
@@ -193,6 +208,8 @@ def _compare(op, f, case, expected, results, path, stage, earlier=None, one_thre
     for i, name in enumerate(names):
         fault = explain.shape_fault(expected[i], results[i])
         if fault:
+            if stage.startswith(" when compiled") and "dtype" in fault:
+                fault += "; compiled, a plain 0 or 1.0 in np.where or np.maximum makes float64 too: x.dtype.type(0)"
             raise UserError(f"{_where(op, f, path)}: {name} is wrong{stage} on {case.told()}: {fault}")
         actual = np.asarray(results[i])
         if explain.close(expected[i], actual):
@@ -234,14 +251,14 @@ def _check_threads(op: str, f, path) -> None:
 def _compiled(op: str, f, kernels: Kernels, dtype, check: bool, say) -> Callable:
     """f compiled and, with check, held to the reference again; f itself, with a note, where Numba cannot compile it."""
     own = isinstance(f, numba.core.dispatcher.Dispatcher)
-    fast = _quick_to_compile(f if own else _njit(f))
+    fast = quick_to_compile(f if own else _njit(f))
     say(f"compiling your {op} (about 5 s)")
     args = cases.small(op, dtype)[0].copies()
     try:
         cases.outputs(op, fast, args)
     except Exception as error:
         if not fast.signatures:  # no compiled form came out of it
-            reason = _reason(error, f, kernels.path)
+            reason = compile_fault(error, f, kernels.path)
             if own:
                 told = f"Numba cannot compile {op}; to run it as plain Python, take @njit away"
                 raise UserError(f"{reason}: {told}") from error
@@ -287,7 +304,7 @@ def _njit(f, **options) -> Callable:
     return compiled[f.__name__] if reached.get(f.__name__) is f else build(f)
 
 
-def _quick_to_compile(dispatcher):
+def quick_to_compile(dispatcher):
     """The same dispatcher, compiling at LLVM's level 2: as fast a kernel, as far as measured, and sooner there.
 
     At Numba's usual level 3 one whole-array product of four axes, x * mask, takes 20 to 45 seconds to compile."""
@@ -318,7 +335,7 @@ def _reached(f) -> dict[str, types.FunctionType]:
     return found
 
 
-def _reason(error: Exception, f, path) -> str:
+def compile_fault(error: BaseException, f, path) -> str:
     """Numba's long message cut down to file:line, the source line and the cause."""
     text = re.sub(r"\x1b\[[0-9;]*m", "", str(error))
     numbers = re.findall(r'File "[^"]*' + re.escape(path.name) + r'", line (\d+)', text)
@@ -342,8 +359,8 @@ def _reason(error: Exception, f, path) -> str:
 # --------------------------------------------------------------------------------------------------------------- timing
 
 
-def _rate(op: str, f) -> float:
-    """Seconds per unit of work: on ever larger cases, until one takes long enough to be trusted."""
+def seconds_per_unit(op: str, f) -> float:
+    """Seconds per unit of `cases.work`: on ever larger cases, until one takes long enough to be trusted."""
     _seconds(f, cases.sized(op, *_LADDER[0]))  # compiles, if that is still to be done
     for size in _LADDER:
         case = cases.sized(op, *size)
@@ -364,7 +381,7 @@ def _seconds(f, case) -> float:
 
 def _speed(op: str, rate: float) -> str:
     unit = "multiply-adds" if op.startswith(("conv2d", "dense")) else "values"
-    ours = _rate(op, getattr(stock, op))
+    ours = seconds_per_unit(op, getattr(stock, op))
     return f"{op}: yours does {1e-6 / rate:,.3g} million {unit} a second, ours {1e-6 / ours:,.3g}"
 
 
@@ -393,6 +410,6 @@ def estimate(kernels: Kernels, step: Callable[[], object], images_per_step: int,
         step()
         seconds = time.perf_counter() - start
     for op, (ours, amount) in taken.items():
-        rate = kernels.rates.get(op) or _rate(op, kernels[op])
+        rate = kernels.rates.get(op) or seconds_per_unit(op, kernels[op])
         seconds += amount * rate - ours
     return seconds * images / images_per_step

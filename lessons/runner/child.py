@@ -1,0 +1,144 @@
+"""The process in which a student's code runs: `python -m lessons.runner.child JSON`.
+
+The JSON names a job: {"job": "check", "lesson", "files", "stop", "seconds"} or {"job": "show", "lesson", ...}. What
+happens is told on stderr, a JSON object a line (see `Channel`); stdout belongs to the student's prints. When a check,
+or the reading of a file, takes longer than `seconds`, faulthandler writes to stderr where the student's code was and
+ends the process."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import faulthandler
+import json
+import os
+import pathlib
+import shutil
+import sys
+import tempfile
+import time
+import traceback
+
+import numba
+import pytest
+
+import tinyfer.ops  # noqa: F401  decorates our kernels, which settles where they are cached
+from lessons.checking import Fault, Handin, Todo, record
+from lessons.runner import course
+from lessons.runner.course import Lesson
+from tinyfer.errors import UserError
+
+READING = "reading the file"
+
+
+class Channel:
+    """Where events go: the process's first stderr. Whatever else writes to stderr ends up with the prints."""
+
+    def __init__(self):
+        self.file = os.fdopen(os.dup(2), "w", encoding="ascii")
+        os.dup2(1, 2)
+        sys.stdout.reconfigure(line_buffering=True)  # what was printed before an endless loop shall be seen
+        sys.stderr = sys.stdout
+        faulthandler.enable(self.file)
+
+    def tell(self, event: str, **values) -> None:
+        sys.stdout.flush()
+        print(json.dumps({"event": event, **values}), file=self.file, flush=True)
+
+    @contextlib.contextmanager
+    def limit(self, seconds: float):
+        """End the process, telling where it was, when the block takes longer."""
+        faulthandler.dump_traceback_later(seconds, exit=True, file=self.file)
+        try:
+            yield
+        finally:
+            faulthandler.cancel_dump_traceback_later()
+
+
+class Recorder:
+    """The pytest plugin that hands over the student's file and tells each check's outcome."""
+
+    def __init__(self, channel: Channel, handin: Handin, seconds: float):
+        self.channel, self.handin, self.seconds = channel, handin, seconds
+        self.error: BaseException | None = None
+
+    def pytest_configure(self, config):
+        config.handin = self.handin
+
+    def pytest_collectreport(self, report):
+        if report.failed:
+            self.channel.tell("broken", text=str(report.longrepr))
+
+    def pytest_collection_finish(self, session):
+        self.channel.tell("collected", checks=[_label(item) for item in session.items])
+
+    def pytest_runtest_makereport(self, item, call):
+        if call.excinfo:
+            self.error = call.excinfo.value
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_protocol(self, item, nextitem):
+        record.clear()
+        self.error = None
+        self.channel.tell("start", check=_label(item))
+        start = time.perf_counter()
+        with self.channel.limit(self.seconds):
+            result = yield
+        self.channel.tell("check", check=_label(item), took=time.perf_counter() - start, **_described(self.error))
+        return result
+
+
+def _label(item) -> str:
+    """What the verdict calls a check: test_one_pixel -> one pixel."""
+    return item.name.removeprefix("test_").replace("_", " ")
+
+
+def _described(error: BaseException | None) -> dict:
+    if error is None:
+        return {"status": "ok", "text": str(record)}
+    if isinstance(error, Todo):
+        return {"status": "todo", "text": str(error)}
+    if isinstance(error, Fault):
+        parts = ("text", "case", "rows", "looks", "place")
+        return {"status": "fail", **{name: getattr(error, name) for name in parts}}
+    return {"status": "broken", "text": "".join(traceback.format_exception(error)[-4:])}
+
+
+def check(channel: Channel, lesson: Lesson, file: pathlib.Path, stop: bool, seconds: float) -> None:
+    """Run check.py on one file and tell each check's outcome."""
+    channel.tell("file", file=str(file))
+    channel.tell("start", check=READING)
+    try:
+        with channel.limit(seconds):
+            handin = Handin(file, lesson)
+    except UserError as error:
+        channel.tell("unreadable", text=str(error).replace(str(file), course.shown(file)))
+        return
+    handin.say = lambda sentence: channel.tell("say", text=sentence)
+    channel.tell("loaded", place=handin.place(lesson.functions[0]))
+    words = ["-c", str(course.LESSONS / "pytest.ini"), "--import-mode=importlib", "--assert=plain", "--capture=no"]
+    for plugin in ("cacheprovider", "terminal", "faulthandler"):
+        words += ["-p", f"no:{plugin}"]
+    words += ["--maxfail=1"] * stop + [str(lesson.file("check.py"))]
+    pytest.main(words, plugins=[Recorder(channel, handin, seconds)])
+    channel.tell("end")
+
+
+def main() -> int:
+    request = json.loads(sys.argv[1])
+    channel = Channel()
+    lesson = course.find(request["lesson"])
+    # A student's kernel may ask for a cache: it gets a folder that is thrown away.
+    numba.config.CACHE_DIR = tempfile.mkdtemp(prefix="lesson-")  # type: ignore[attr-defined]
+    atexit.register(shutil.rmtree, numba.config.CACHE_DIR, ignore_errors=True)  # type: ignore[attr-defined]
+    if request["job"] == "show":
+        from lessons.runner import pictures
+
+        return pictures.job(channel, lesson, request)
+    for file in request["files"]:
+        check(channel, lesson, pathlib.Path(file), request["stop"], request["seconds"])
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,173 @@
+"""`try NN`: the network trains for a minute with the student's op plugged in, and once more with ours.
+
+The op is checked, compiled and timed by `tinyfer.userkernels`, as `train --use` does it. How fast it is decides what is
+trained: `lite` on 48x48 drawn faces where some epochs fit into the time, otherwise `micro` on as many 24x24 ones as
+fit. A lesson without ops may have a `try_it(mine, say)` in its show.py instead."""
+
+from __future__ import annotations
+
+import math
+import pathlib
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.ticker import MaxNLocator
+
+from tinyfer import data, kernels, models, ops, plots, reference, sources, training, userkernels
+from tinyfer.errors import UserError
+from tinyfer.progress import Live, duration
+from tinyfer.seeds import generator
+
+from . import course
+from .course import Lesson, shown
+from .pictures import chosen, earlier_ops
+from .verdict import say
+
+EPOCHS = 3  # that should fit into the time
+FEWEST, MOST = 350, 4000  # drawn faces, of which 80 % are for training
+SAMPLE = 32  # pictures of the step that is timed
+BAR = 40  # characters of the ladder's longest bar
+
+
+def run(lesson: Lesson, path: pathlib.Path | None, minutes: float, with_earlier: bool) -> int:
+    """The whole of `try`; 0."""
+    mine = path or lesson.mine
+    if not lesson.ops:
+        return _own_way(lesson, mine)
+    if not mine.is_file():
+        raise UserError(f"{shown(mine)}: there is no such file; begin with: python -m lessons {lesson.number}")
+    say(f"checking {', '.join(lesson.ops)} of {shown(mine)} against the reference")
+    plugged = userkernels.load(mine, say=say)
+    for op in [op for op in plugged if op not in lesson.ops]:
+        del plugged[op]
+    for note in plugged.notes:
+        if "million" not in note:
+            say(note)
+    for op, rate in plugged.rates.items():
+        ladder(op, rate)
+    for other in earlier_ops(lesson) if with_earlier else []:
+        more = userkernels.load(other.mine, check=False)
+        plugged |= {op: f for op, f in more.items() if op in other.ops}
+        plugged.notes += more.notes
+    plan = choose(plugged, 60 * minutes)
+    say(plan.reason)
+    yours = train(plan, minutes, None, plugged, "your " + ", ".join(plugged))
+    ours = train(plan, None, yours.epochs, {}, "our kernels, for comparison")
+    place = course.pictures() / f"{lesson.name}_try.png"
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.write_bytes(
+        plots.png(
+            curves(
+                yours,
+                ours,
+                f"Lesson {lesson.number}, {lesson.title}: {plan.name} trained with your {', '.join(plugged)}",
+            )
+        )
+    )
+    for whose, one in (("yours", yours), ("ours", ours)):
+        say(
+            f"{whose}: {100 * one.rows[-1]['val_accuracy']:.1f} % of the validation faces after {one.epochs} epochs, "
+            f"{duration(one.seconds)}"
+        )
+    say(f"{shown(place)} shows both; the webcam runs on it, too: python -m tinyfer.webcam --use {shown(mine)}")
+    return 0
+
+
+def _own_way(lesson: Lesson, mine: pathlib.Path) -> int:
+    module = userkernels.run_file(lesson.file("show.py"))
+    if not hasattr(module, "try_it"):
+        say(f"lesson {lesson.number} plugs nothing into training; its picture: python -m lessons show {lesson.number}")
+        return 0
+    functions, whose = chosen(lesson, mine, passed=True)
+    say(whose)
+    module.try_it(functions, say)
+    return 0
+
+
+# ---------------------------------------------------------------------------------------------------- the speed ladder
+
+
+def ladder(op: str, yours: float) -> None:
+    """Print how fast the op is beside the reference, in NumPy, and our kernel; bars are logarithmic."""
+    unit = "multiply-adds" if op.startswith(("conv2d", "dense")) else "values"
+    rungs = {"ours": userkernels.seconds_per_unit(op, getattr(kernels, op)), "yours": yours,
+             "the reference": userkernels.seconds_per_unit(op, getattr(reference, op))}  # fmt: skip
+    speeds = {name: 1e-6 / rate for name, rate in rungs.items()} | {"plain Python loops": 2.0}
+    least, most = (math.log10(bound(speeds.values())) for bound in (min, max))
+    say(f"{op}: million {unit} a second")
+    for name, speed in sorted(speeds.items(), key=lambda item: -item[1]):
+        length = 1 + round((BAR - 1) * (math.log10(speed) - least) / max(1e-9, most - least))
+        say(f"    {name:<20}{speed:>10,.4g}  {('#' if name == 'yours' else '-') * length}")
+
+
+# ------------------------------------------------------------------------------------------------ what will be trained
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is trained: a model's name, drawn faces, and the sentence that says why."""
+
+    name: str
+    dataset: data.Dataset
+    reason: str
+
+    def model(self) -> models.Model:
+        return models.build(self.name, generator(0, "weights"))
+
+
+def choose(plugged: userkernels.Kernels, seconds: float) -> Plan:
+    """lite where EPOCHS of all the faces fit into the time, else micro on as many 24x24 ones as fit."""
+    large = sources.toyfaces(f"{sources.TOY}:{MOST}")
+    an_epoch = estimate(Plan("lite", large, ""), plugged)
+    if EPOCHS * an_epoch <= seconds:
+        return Plan("lite", large, f"an epoch of {len(large.train):,} drawn faces of 48x48 takes lite about "
+                                   f"{duration(an_epoch)}: fast enough for it")  # fmt: skip
+    faces = data.toyfaces(FEWEST, np.random.default_rng(0), size=24)
+    each = estimate(Plan("micro", faces, ""), plugged) / len(faces.train)
+    count = int(np.clip(seconds / EPOCHS / each / 0.8, FEWEST, MOST))
+    small = Plan("micro", data.toyfaces(count, np.random.default_rng(0), size=24), "")
+    reason = (
+        f"an epoch of {len(large.train):,} drawn faces of 48x48 would take lite {duration(an_epoch)}. So it is micro, "
+        f"on {len(small.dataset.train):,} faces of 24x24: about {duration(each * len(small.dataset.train))} an epoch"
+    )
+    return Plan("micro", small.dataset, reason)
+
+
+def estimate(plan: Plan, plugged: userkernels.Kernels) -> float:
+    """Seconds an epoch with the student's ops, from our speed and theirs."""
+    run = training.Run(plan.model(), plan.dataset.train, plan.dataset.val, training.TrainConfig(ema=0))
+    x, y = run.batches.batch(0, 0)
+    n = min(len(y), SAMPLE)
+    with training.undone(run):
+        return userkernels.estimate(
+            plugged, lambda: training.train_step(run, x[:n], y[:n]), n, len(plan.dataset.train)
+        )
+
+
+def train(plan: Plan, minutes: float | None, epochs: int | None, plugged, whose: str) -> training.Run:
+    """A training run; the same weights and pictures whosever ops it uses."""
+    say(f"\ntraining {plan.name} with {whose}")
+    config = training.TrainConfig(epochs=epochs, minutes=minutes, ema=0.9)
+    with ops.using(**plugged):
+        return training.fit(plan.model(), plan.dataset.train, plan.dataset.val, config, show=Live())
+
+
+def curves(yours: training.Run, ours: training.Run, title: str):
+    """Validation accuracy of both runs, by epoch and by time."""
+    figure = plots.empty_figure(10, 4.2)
+    by_epoch, by_time = figure.subplots(1, 2)
+    for axes, key, label in ((by_epoch, "epoch", "epoch"), (by_time, "seconds", "seconds of training")):
+        plots.clean(axes)
+        axes.axhline(100 / 7, color=plots.FAINT, linewidth=0.8)
+        axes.text(0.01, 100 / 7 - 4, "guessing", color=plots.FAINT, size=8, transform=axes.get_yaxis_transform())
+        for one, colour, style, name in ((yours, plots.BLUE, "-", "yours"), (ours, plots.ORANGE, "--", "ours")):
+            points = [row[key] for row in one.rows], [100 * row["val_accuracy"] for row in one.rows]
+            axes.plot(*points, style, color=colour, marker="o", markersize=5, linewidth=2, label=name)
+        axes.set_ylim(0, 100)
+        axes.set_xlim(left=0)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=10, min_n_ticks=1))
+        axes.set_xlabel(label, color=plots.INK)
+        axes.set_title("validation accuracy, %", loc="left", fontsize=11, color=plots.INK)
+        axes.legend(frameon=False, labelcolor=plots.INK, loc="upper left")
+    figure.suptitle(title, x=0.015, ha="left", fontsize=10, color=plots.FAINT)
+    return figure

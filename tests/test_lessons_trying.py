@@ -1,0 +1,72 @@
+"""try NN: the speed decides what is trained, and the student's op is the one that runs."""
+
+import numpy as np
+import pytest
+
+from lessons.runner import bank, course, trying
+from tinyfer import data, ops, reference, userkernels
+
+LESSON = course.find("01")
+
+
+def slow(rate):
+    """A softmax_cross_entropy that is said to take so many seconds a value."""
+    plugged = userkernels.Kernels(LESSON.file("solution.py"))
+    plugged["softmax_cross_entropy"] = reference.softmax_cross_entropy
+    plugged.rates["softmax_cross_entropy"] = rate
+    return plugged
+
+
+@pytest.fixture(autouse=True)
+def few_faces(monkeypatch):
+    monkeypatch.setattr(trying, "FEWEST", 140)
+    monkeypatch.setattr(trying, "MOST", 280)
+    monkeypatch.setattr(trying.sources, "toyfaces", lambda source: data.toyfaces(280, np.random.default_rng(0)))
+
+
+def test_what_is_trained_follows_from_the_speed():
+    fast = trying.choose(slow(1e-9), 1000.0)
+    assert fast.name == "lite" and "fast enough" in fast.reason
+    slower = trying.choose(slow(1e-1), 60.0)  # seven values a face: 0.7 s each, of which 60 s / 3 epochs allow 28
+    assert slower.name == "micro" and len(slower.dataset.train) == 112
+    assert "would take lite" in slower.reason and "faces of 24x24" in slower.reason
+
+
+def test_it_trains_with_the_student_s_op(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("TINYFER_WORK", str(tmp_path))
+    called = []
+
+    def load(path, **_):
+        def mine(*args):
+            called.append(ops.overridden("softmax_cross_entropy"))
+            return reference.softmax_cross_entropy(*args)
+
+        plugged = slow(1e-9)
+        plugged["softmax_cross_entropy"] = mine
+        return plugged
+
+    monkeypatch.setattr(trying.userkernels, "load", load)
+    monkeypatch.setattr(trying, "choose", lambda plugged, seconds: trying.Plan(
+        "micro", data.toyfaces(140, np.random.default_rng(0), size=24), "the reason"))  # fmt: skip
+    assert trying.run(LESSON, LESSON.file("solution.py"), 0.02, False) == 0
+    said = capsys.readouterr().out
+    assert called and all(called) and not ops.overridden()
+    assert "the reason" in said and "yours:" in said and "ours:" in said and "million values a second" in said
+    assert (tmp_path / "pictures" / f"{LESSON.name}_try.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_a_bank_is_held_to_its_words(tmp_path, monkeypatch):
+    """A wrong one that passes, one that is not named, and a right one that fails are all reported."""
+    lesson = course.find("00")
+    chosen = {entry.title: entry for entry in bank.entries(lesson)}
+    wrong, right = chosen["rounds down"], chosen["loops"]
+    passes = bank.Entry(False, "passes", "", right.source)
+    misnamed = bank.Entry(False, "misnamed", "the moon", wrong.source)
+    fails = bank.Entry(True, "fails", "", wrong.source)
+    found = bank.outcomes(lesson, [wrong, right, passes, misnamed, fails])
+    assert [one.good for one in found] == [True, True, False, True, False]
+    assert [one.named for one in found] == [True, False, False, False, False]
+    faults = " ".join(bank._faults(found, whole=False))
+    assert "WRONG passes" in faults and "not named: misnamed" in faults and "RIGHT fails" in faults
+    assert "rounds down" not in faults
+    assert "| rounds down | every pixel | rounded down" in bank.table({lesson: found})
