@@ -30,6 +30,18 @@ def test_defaults_flags_and_what_was_given():
     assert given == {"batch_size", "resume", "share", "out"}
 
 
+def test_words_without_a_flag_are_one_each_or_all_the_rest():
+    @dataclass(frozen=True)
+    class Words:
+        first: str = option("", "a word", metavar="FIRST", positional=True)
+        rest: tuple[str, ...] = option((), "more words", metavar="MORE", positional=True)
+        flag: int = option(1, "a number")
+
+    assert cli.parse(Words, []) == (Words(), frozenset())
+    assert cli.parse(Words, ["a", "--flag", "2"])[0] == Words("a", (), 2)
+    assert cli.parse(Words, ["a", "b", "--flag", "2", "c"])[0] == Words("a", ("b", "c"), 2)
+
+
 def test_a_config_file_is_overridden_by_flags(tmp_path):
     path = tmp_path / "recipe.toml"
     path.write_text('lr = 1\nbatch-size = 64\nresume = true\nmodel = "vgg"\n')

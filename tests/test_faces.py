@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 import tinyfer
-from tinyfer import data, evaluation, faces, infer, models, ops
+from tinyfer import data, detectors, evaluation, faces, infer, models, ops
 from tinyfer.data import Preprocess, Split, folders
 from tinyfer.errors import UserError
 from tinyfer.faces import Box, FaceReader, grey, open_picture
@@ -179,9 +179,9 @@ def test_boxes_are_clipped():
 def test_doubles_and_faces_in_faces_are_dropped_the_surest_kept():
     left, right = Box(10, 10, 50, 50), Box(100, 10, 40, 40)
     nested, double, tiny, outside = Box(20, 20, 20, 20), Box(14, 12, 50, 50), Box(0, 70, 5, 5), Box(300, 300, 50, 50)
-    assert faces.grouped([right, left, nested, double, tiny, outside], 100, 200) == [left, right]
-    assert faces.grouped([double, left], 100, 200) == [double]
-    assert faces.grouped([left, Box(50, 10, 50, 50)], 100, 200) == [left, Box(50, 10, 50, 50)]  # side by side
+    assert detectors.grouped([right, left, nested, double, tiny, outside], 100, 200) == [left, right]
+    assert detectors.grouped([double, left], 100, 200) == [double]
+    assert detectors.grouped([left, Box(50, 10, 50, 50)], 100, 200) == [left, Box(50, 10, 50, 50)]  # side by side
 
 
 def test_square_crops_repeat_the_edge():
@@ -278,7 +278,7 @@ def test_huge_faces_are_shrunk_in_two_steps_with_one_grey_level_lost():
 def test_reader_takes_a_path_and_refuses_a_wrong_detector(model, tmp_path):
     models.save(model, tmp_path / "m.npz")
     assert tinyfer.FaceReader(tmp_path / "m.npz").read(drawn(48))[0].label in data.LABELS
-    with pytest.raises(UserError, match="haar, none"):
+    with pytest.raises(UserError, match="haar, haar-alt2, yunet"):
         FaceReader(model, "hare")
 
 
@@ -307,16 +307,16 @@ class Broken:
 def test_opencv_without_cascades(tmp_path):
     import cv2
     with pytest.raises(UserError, match=r"no Haar cascades any more.*<5"):
-        faces.load_cascade(Broken(__version__="5.0.0"))
+        detectors.load_cascade(Broken(__version__="5.0.0"))
     name = "haarcascade_frontalface_default.xml"
     for content in (None, "", "<xml", "<?xml version='1.0'?><opencv_storage><a>1</a></opencv_storage>", "\0\0"):
         if content is not None:
             (tmp_path / name).write_text(content)
         stand_in = Broken(CascadeClassifier=cv2.CascadeClassifier, data=Broken(haarcascades=str(tmp_path)))
         with pytest.raises(UserError, match="lacks its cascade"):
-            faces.load_cascade(stand_in, name)
+            detectors.load_cascade(stand_in, name)
     with pytest.raises(UserError, match="lacks its cascade"):
-        faces.load_cascade(Broken(CascadeClassifier=cv2.CascadeClassifier))
+        detectors.load_cascade(Broken(CascadeClassifier=cv2.CascadeClassifier))
 
 
 @pytest.mark.parametrize(("reason", "remedy"), [

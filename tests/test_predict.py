@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tinyfer import cli, data, faces, models, overlay, predict
+from tinyfer import cli, data, detectors, faces, models, overlay, predict
 from tinyfer.errors import UserError
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -144,7 +144,7 @@ def test_refusals(capsys, model, photos, tmp_path):
     (tmp_path / "none" / "deeper").mkdir(parents=True)
     assert "no pictures in the folder" in with_model(tmp_path / "none")
     assert "**" in with_model(tmp_path / "none")
-    assert "expected one of haar, none" in with_model("--detector", "hog", photos)
+    assert "expected one of haar, haar-alt2, yunet, mtcnn, dlib, none" in with_model("--detector", "hog", photos)
     assert "from -0.5 to 2" in with_model("--margin", "7", photos)
     assert "cannot be made a folder" in with_model(photos, "--out", photos / "small.png")
     assert "there is no such file" in error_of(capsys, photos, "--model", "nope")
@@ -214,7 +214,7 @@ def face(box, label="happy", chance=0.9):
 
 def pixels_of(picture, colour):
     """How many pixels have nearly this colour (#rrggbb)."""
-    return int((np.abs(np.asarray(picture).astype(int) - overlay._rgb(colour)).max(-1) < 6).sum())
+    return int((np.abs(np.asarray(picture).astype(int) - overlay.rgb(colour)).max(-1) < 6).sum())
 
 
 @pytest.mark.parametrize("size", [(1, 1), (48, 48), (20, 400), (400, 20), (640, 480), (5000, 300)])
@@ -255,7 +255,7 @@ def test_labels_and_bars_cover_no_face():
 
 def lab(colour, view):
     """CIE L*a*b* of a colour as someone with this colour vision sees it (Machado et al. 2009, complete deficiency)."""
-    rgb = np.array(overlay._rgb(colour)) / 255
+    rgb = np.array(overlay.rgb(colour)) / 255
     linear = np.clip(view @ np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4), 0, 1)
     xyz = np.array([[0.4125, 0.3576, 0.1804], [0.2127, 0.7152, 0.0722], [0.0193, 0.1192, 0.9503]]) @ linear
     f = np.cbrt(xyz / (0.9505, 1, 1.0888) + 1e-4)
@@ -280,9 +280,9 @@ def test_colours_can_be_told_apart(vision):
 
 
 def test_errors_are_one_sentence_even_without_a_detector(capsys, monkeypatch, model, photos):
-    def missing():
+    def missing(file, share):
         raise UserError("finding faces needs OpenCV.")
-    monkeypatch.setitem(faces.DETECTORS, "haar", missing)
+    monkeypatch.setitem(detectors.DETECTORS, "haar", missing)
     assert "needs OpenCV" in error_of_detector(capsys, model, photos / "scene.jpg")
     assert program(photos / "scene.jpg", "--detector", "none", "--model", model) == 0
 

@@ -40,7 +40,7 @@ def option(default: Any, help: str, *, choices: Sequence[str] | None = None, low
            group: str | None = None, positional: bool = False) -> Any:
     """A dataclass field that is also a flag: its default, its help, what it may be and under which heading it stands.
 
-    low <= value <= high, or above < value; positional: a tuple of words without a flag."""
+    low <= value <= high, or above < value; positional: a word without a flag, or all of them where it is a tuple."""
     return dataclasses.field(default=default, metadata={"help": help, "choices": choices, "low": low, "high": high,
                              "above": above, "metavar": metavar, "group": group, "positional": positional})
 
@@ -144,9 +144,13 @@ def _parser(fields, kinds, prog: str, description: str) -> argparse.ArgumentPars
         metavar = told["metavar"] or ("{" + ",".join(told["choices"]) + "}" if told["choices"] else None)
         help = (told["help"] + _default(field)).replace("%", "%%")
         if told["positional"]:
-            group.add_argument(name, nargs="*", metavar=metavar, help=told["help"].replace("%", "%%"))
+            many = typing.get_origin(kinds[name]) is tuple
+            group.add_argument(name, nargs="*" if many else "?", metavar=metavar,
+                               help=told["help"].replace("%", "%%"))
         elif kinds[name] is bool:
             group.add_argument(_flag(name), action=argparse.BooleanOptionalAction, help=help)
+        elif typing.get_origin(kinds[name]) is tuple:
+            group.add_argument(_flag(name), nargs="+", metavar=metavar or "TEXT", help=help)
         else:
             group.add_argument(_flag(name), metavar=metavar or _METAVARS.get(_base(kinds[name]), "TEXT"), help=help)
     general = parser.add_argument_group("general")

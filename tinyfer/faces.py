@@ -4,27 +4,25 @@
     for face in reader.read("party.jpg"):          # also bytes, a Pillow image, or an array (H,W), (H,W,3) RGB, (H,W,4)
         print(face.box, face.label, face.probabilities["happy"])
 
-A *picture* is made upright and grey. A *detector* finds *boxes* in it: x, y, width, height in pixels from the top
-left. Boxes are clipped to the picture, and of two that cover the same face one is kept. Each becomes a square *crop*
-framed as FER-2013 frames its faces, is brought to the network's size by the model's own preprocessing, and all faces of
-a picture go through the folded inference plan as one batch: what `evaluate` does with a picture of a data set, to the
-bit."""
+A *picture* is made upright. A *detector* finds *boxes* in it (tinyfer/detectors.py), clipped to the picture and each
+face once. Each box becomes a square grey *crop* framed as FER-2013 frames its faces, is brought to the network's size
+by the model's own preprocessing, and all faces of a picture go through the folded inference plan as one batch: what
+`evaluate` does with a picture of a data set, to the bit. What moves goes the same way (tinyfer/live)."""
 
 from __future__ import annotations
 
 import io
 import os
 import pathlib
-import types
 import warnings
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
 
 import numpy as np
 from PIL import Image, ImageOps
 
-from tinyfer import infer, models, ops
+from tinyfer import detectors, infer, models, ops
 from tinyfer.data.preprocess import Preprocess
+from tinyfer.detectors import SMALLEST, Box, Detector, whole
 from tinyfer.errors import UserError
 
 # A Haar box against FER-2013's own framing, measured on 1,500 of its pictures: the picture's side is 1.02 times that of
@@ -32,34 +30,11 @@ from tinyfer.errors import UserError
 MARGIN = 0.02
 LARGEST_FILE = 1 << 28  # bytes
 LARGEST = 100_000_000  # pixels, 4 bytes each once decoded
-SMALLEST = 16  # pixels a side: below, nothing of a face is left
 CROP_SIDE = 1024  # pixels: crops of twice that and more are first shrunk by a whole factor, to save memory
 DRAWN_ONLY = "for drawn faces only"
-
-
-class Box(NamedTuple):
-    """A rectangle in a picture, in whole pixels from its top left."""
-
-    x: int
-    y: int
-    w: int
-    h: int
-
-    @property
-    def area(self) -> int:
-        return self.w * self.h
-
-    def shared(self, other: Box) -> int:
-        """Pixels that both cover."""
-        w = min(self.x + self.w, other.x + other.w) - max(self.x, other.x)
-        h = min(self.y + self.h, other.y + other.h) - max(self.y, other.y)
-        return max(w, 0) * max(h, 0)
-
-    def clipped(self, height: int, width: int) -> Box:
-        """The part of it that lies in a picture of this size; of no area when there is none."""
-        left, top = min(max(self.x, 0), width), min(max(self.y, 0), height)
-        right, bottom = min(max(self.x + self.w, left), width), min(max(self.y + self.h, top), height)
-        return Box(left, top, right - left, bottom - top)
+NOTICE = ("An expression is what a face shows, not what a person feels. Everything stays on this machine.\n"
+          "The EU AI Act forbids inferring emotions of people at work and in education, save for medical or safety "
+          "reasons.")
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,6 +50,11 @@ class Face:
     @property
     def probability(self) -> float:
         return self.probabilities[self.label]
+
+    @property
+    def shown(self) -> str:
+        """What to write beside it."""
+        return self.label
 
 
 # ------------------------------------------------------------------------------------------------------------ pictures
@@ -181,122 +161,38 @@ def _eight_bits(values: np.ndarray) -> np.ndarray:
     return ((values.clip(0, 65535).astype(np.int64) >> 8) if deep else values.clip(0, 255)).astype(np.uint8)
 
 
-# ----------------------------------------------------------------------------------------------------------- detectors
-
-
-class Detector(Protocol):
-    """What finds faces: called with grey uint8 (H,W), it answers boxes, the surest first. They may overlap or reach
-    beyond the picture."""
-
-    def __call__(self, grey: np.ndarray) -> list[Box]: ...
-
-
-def opencv() -> types.ModuleType:
-    """The module cv2; a UserError says what to install where it is missing, broken or too new."""
-    try:
-        import cv2
-    except ImportError as error:
-        if isinstance(error, ModuleNotFoundError):
-            raise UserError('finding faces needs OpenCV: pip install "opencv-python>=4.10,<5".') from error
-        raise UserError(f"OpenCV is installed but does not start ({_one_line(error)}): apt-get install libgl1 "
-                        f"libglib2.0-0, or replace it by the headless wheel: pip uninstall opencv-python, then pip "
-                        f'install "opencv-python-headless>=4.10,<5".') from error
-    return cv2
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:120]
-
-
-class Haar:
-    """OpenCV's own Haar cascade for frontal faces (Viola & Jones 2001), on a working copy of the picture whose longest
-    side is at most `longest` pixels, so that a face is sought by its share of the picture.
-
-    step: ratio of neighbouring face sizes tried. neighbours: overlapping hits that make a face. smallest: side of the
-    smallest face, in pixels of the working copy. weakest: score of the cascade's last stage below which a hit is
-    dropped; 150 of 150 drawn faces and 99.3 % of those found in FER-2013 lie above 1."""
-
-    def __init__(self, longest: int = 1000, step: float = 1.1, neighbours: int = 5, smallest: int = 30,
-                 weakest: float = 1.0):
-        self.longest, self.step, self.neighbours = longest, step, neighbours
-        self.smallest, self.weakest = smallest, weakest
-        self._cv2 = opencv()
-        self._cascade = load_cascade(self._cv2)
-
-    def __call__(self, grey: np.ndarray) -> list[Box]:
-        scale = max(1.0, max(grey.shape) / self.longest)
-        if scale > 1:
-            height, width = (max(1, round(side / scale)) for side in grey.shape)
-            grey = self._cv2.resize(grey, (width, height), interpolation=self._cv2.INTER_AREA)
-        boxes, _, scores = self._cascade.detectMultiScale3(
-            grey, scaleFactor=self.step, minNeighbors=self.neighbours, minSize=(self.smallest, self.smallest),
-            outputRejectLevels=True)
-        scores = np.ravel(scores)
-        # OpenCV's threads finish in any order, hence the boxes themselves as the last word
-        order = sorted(range(len(boxes)), key=lambda i: (-scores[i], tuple(boxes[i])))
-        return [Box(*(round(float(side) * scale) for side in boxes[i])) for i in order if scores[i] >= self.weakest]
-
-
-def load_cascade(cv2, name: str = "haarcascade_frontalface_default.xml"):
-    """One of the cascades that OpenCV 4 brings along, checked. Read through memory: OpenCV opens no path with an accent
-    on Windows."""
-    version = getattr(cv2, "__version__", "of an unknown version")
-    if not hasattr(cv2, "CascadeClassifier"):
-        raise UserError(f"OpenCV {version} has no Haar cascades any more: pip install "
-                        f'"opencv-python>=4.10,<5" (and uninstall what is there first).')
-    folder = getattr(getattr(cv2, "data", None), "haarcascades", None) or "cv2/data"
-    path = pathlib.Path(folder) / name
-    cascade = cv2.CascadeClassifier()
-    try:
-        storage = cv2.FileStorage(path.read_text(encoding="utf-8"), cv2.FILE_STORAGE_READ | cv2.FILE_STORAGE_MEMORY)
-        loaded = cascade.read(storage.getFirstTopLevelNode())
-    except (OSError, UnicodeDecodeError, SystemError, cv2.error):  # SystemError: an empty file
-        loaded = False
-    if not loaded or cascade.empty():
-        raise UserError(f"OpenCV {version} lacks its cascade {path}, or it is damaged: pip install --force-reinstall "
-                        f'"opencv-python>=4.10,<5".')
-    return cascade
-
-
-def whole(grey: np.ndarray) -> list[Box]:
-    """The detector for pictures that are faces already: the whole picture."""
-    return [Box(0, 0, grey.shape[1], grey.shape[0])]
-
-
-DETECTORS = {"haar": Haar, "none": lambda: whole}
-
-
-def grouped(boxes: list[Box], height: int, width: int, overlap: float = 0.4) -> list[Box]:
-    """Clip boxes (surest first) to the picture, drop those that share more than `overlap` of the smaller one's area
-    with a surer one (doubles, a face within a face), and sort the rest from left to right."""
-    kept: list[Box] = []
-    for box in (box.clipped(height, width) for box in boxes):
-        rivals = (box.shared(other) > overlap * min(box.area, other.area) for other in kept)
-        if min(box.w, box.h) >= SMALLEST and not any(rivals):
-            kept.append(box)
-    return sorted(kept)
-
-
 # --------------------------------------------------------------------------------------------------------------- crops
 
 
-def square_crop(grey: np.ndarray, box: Box, margin: float = MARGIN) -> np.ndarray:
-    """uint8 (H,W) -> uint8 (S,S) about the box's middle, S = (1 + margin) times its longer side; beyond the picture its
-    edge is repeated."""
+def square(box: Box, margin: float = MARGIN) -> Box:
+    """The square about the box's middle whose side is (1 + margin) times the box's longer one; it may reach beyond the
+    picture."""
     side = max(1, round((1 + margin) * max(box.w, box.h)))
-    top, left = box.y + (box.h - side) // 2, box.x + (box.w - side) // 2
-    rows = np.arange(top, top + side).clip(0, grey.shape[0] - 1)
-    columns = np.arange(left, left + side).clip(0, grey.shape[1] - 1)
-    return grey[np.ix_(rows, columns)]
+    return Box(box.x + (box.w - side) // 2, box.y + (box.h - side) // 2, side, side)
 
 
-def prepared(grey: np.ndarray, boxes: list[Box], preprocess: Preprocess, margin: float = MARGIN) -> np.ndarray:
-    """The crops of K boxes as the model's own preprocessing makes them: uint8 (K,size,size), not yet normalised.
+def square_crop(picture: np.ndarray, box: Box, margin: float = MARGIN) -> np.ndarray:
+    """uint8 (H,W) or (H,W,3) -> (S,S) or (S,S,3), what lies in the box's `square`; beyond the picture its edge is
+    repeated."""
+    left, top, side, _ = square(box, margin)
+    height, width = picture.shape[:2]
+    if left >= 0 and top >= 0 and left + side <= width and top + side <= height:
+        return picture[top:top + side, left:left + side]
+    rows = np.arange(top, top + side).clip(0, height - 1)
+    columns = np.arange(left, left + side).clip(0, width - 1)
+    return picture[np.ix_(rows, columns)]
+
+
+def prepared(picture: np.ndarray, boxes: list[Box], preprocess: Preprocess, margin: float = MARGIN) -> np.ndarray:
+    """The crops of K boxes in a picture (H,W) or (H,W,3) RGB as the model's own preprocessing makes them: uint8
+    (K,size,size), not yet normalised.
 
     A box that is the whole picture is taken as it is, without margin: a picture of a data set."""
     out = np.empty((len(boxes), preprocess.size, preprocess.size), np.uint8)
     for i, box in enumerate(boxes):
-        crop = grey if [box] == whole(grey) else square_crop(grey, box, margin)
+        crop = picture if [box] == whole(picture) else square_crop(picture, box, margin)
+        if crop.ndim == 3:
+            crop = grey(Image.fromarray(np.ascontiguousarray(crop)))
         if (factor := max(crop.shape) // CROP_SIDE) > 1:
             crop = np.asarray(Image.fromarray(crop).reduce(factor))
         out[i] = preprocess.prepare(crop[None])[0]
@@ -315,45 +211,41 @@ class FaceReader:
     """Reads the expressions of the faces in pictures: `FaceReader("lite").read("photo.jpg") -> [Face, ...]`.
 
     model: a Model, the name of a shipped one or a path; its weights are taken as they are now. detector: a name in
-    DETECTORS or a Detector. margin: the crop's side is (1 + margin) times the box's.
+    detectors.DETECTORS or a Detector. margin: the crop's side is (1 + margin) times the box's.
 
     A picture no larger than twice the network's is a face already, and so is one up to four times as large in which the
     detector finds none; unless it is longer than 1.5 times its other side."""
 
     def __init__(self, model="lite", detector: str | Detector = "haar", margin: float = MARGIN):
-        if isinstance(detector, str) and detector not in DETECTORS:
-            raise UserError(f"there is no detector {detector!r}; there are {', '.join(DETECTORS)}.")
         self.model = models.load(model) if isinstance(model, (str, os.PathLike)) else model
         self.margin = margin
-        self._detector = detector
+        self.detector = detectors.later(detector) if isinstance(detector, str) else detector
         self._plan = infer.Plan(self.model, 32)
-
-    @property
-    def detector(self) -> Detector:
-        """What finds the faces; made when first needed, so that pictures of faces need no OpenCV."""
-        if isinstance(self._detector, str):
-            self._detector = DETECTORS[self._detector]()
-        return self._detector
+        self._temperature = np.float32(self.model.meta.get("temperature", 1.0))
 
     def read(self, picture) -> list[Face]:
         """The faces of one picture (all that open_picture takes), from left to right; none is an empty list."""
-        image = grey(open_picture(picture))
+        image = np.asarray(open_picture(picture))
         boxes = self.find(image)
         if not boxes:
             return []
         crops = prepared(image, boxes, self.model.preprocess, self.margin)
-        chances = ops.softmax(self._plan(self.model.preprocess.normalise(crops)))
+        chances = ops.softmax(self.logits(crops))
         return [self._face(*one) for one in zip(boxes, chances, crops, strict=True)]
 
     def find(self, image: np.ndarray) -> list[Box]:
-        """Boxes of the faces in grey uint8 (H,W)."""
+        """Boxes of the faces in uint8 (H,W) or (H,W,3) RGB."""
         base = max(48, self.model.preprocess.size)
-        small, large = sorted(image.shape)
+        small, large = sorted(image.shape[:2])
         framed = small >= SMALLEST and large <= 1.5 * small
         if framed and large <= 2 * base:
             return whole(image)
-        found = grouped(self.detector(image), *image.shape)
+        found = detectors.find(self.detector, image)
         return found or (whole(image) if framed and large <= 4 * base else [])
+
+    def logits(self, crops: np.ndarray) -> np.ndarray:
+        """uint8 (K,size,size) from `prepared` -> float32 (K,7), divided by the model's temperature, as one batch."""
+        return self._plan(self.model.preprocess.normalise(crops)) / self._temperature
 
     def _face(self, box: Box, chances: np.ndarray, crop: np.ndarray) -> Face:
         label = self.model.labels[int(chances.argmax())]

@@ -2,6 +2,8 @@
 
     annotate(picture, faces, note="for drawn faces only").save("answer.png")
 
+The shapes are drawn by a pen, of which there are two: `_Pen` here, for photos, and that of live/hud.py, for frames.
+
 The colours follow Okabe and Ito's (Color Universal Design, 2008), moved a little so that people with any kind of colour
 vision tell them apart on dark ground (a test holds it). They belong to the expressions, whatever their order; and
 nothing is told by colour alone."""
@@ -10,10 +12,12 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Protocol
 
 from PIL import Image, ImageDraw, ImageFont
 
-from tinyfer.faces import Box, Face
+from tinyfer.detectors import Box
+from tinyfer.faces import Face
 
 COLOURS = {"angry": "#c0450a", "disgust": "#00a077", "fear": "#d883b4", "happy": "#f6ec55", "sad": "#4c80ee",
            "surprise": "#f2900c", "neutral": "#dde1e6"}
@@ -25,8 +29,8 @@ SMALL_PRINT = "expression is not emotion"
 
 
 def colour(label: str) -> str:
-    """The colour of an expression, as #rrggbb."""
-    return COLOURS.get(label, COLOURS["neutral"])
+    """The colour of an expression, as #rrggbb; of anything else ("uncertain"), a faint grey."""
+    return COLOURS.get(label, FAINT)
 
 
 def annotate(picture: Image.Image, faces: Sequence[Face], note: str = "") -> Image.Image:
@@ -36,15 +40,15 @@ def annotate(picture: Image.Image, faces: Sequence[Face], note: str = "") -> Ima
     to the right of the picture."""
     base, scale = _resized(picture.convert("RGB"))
     unit = max(base.size) / 48  # the height of a line of normal writing
-    boxes = [_scaled(face.box, scale) for face in faces]
+    boxes = [face.box.scaled(scale) for face in faces]
     strip = round(17 * unit) if len(faces) == 1 and not _roomy(base, boxes[0], unit) else 0
     foot = round(1.9 * unit)
     canvas = Image.new("RGB", (base.width + strip, base.height + foot), INK)
     canvas.paste(base)
-    layer = Image.new("RGBA", (canvas.width * FINE, canvas.height * FINE), (*_rgb(INK), 0))
+    layer = Image.new("RGBA", (canvas.width * FINE, canvas.height * FINE), (*rgb(INK), 0))
     pen = _Pen(ImageDraw.Draw(layer))
     if strip:
-        _outline(pen, boxes[0], faces[0], unit)
+        outline(pen, boxes[0], faces[0], unit)
         _card(pen, faces[0], Box(base.width, 0, strip, base.height), unit)
     else:
         _draw_faces(pen, faces, boxes, base.size, unit)
@@ -66,12 +70,19 @@ def _resized(picture: Image.Image) -> tuple[Image.Image, float]:
     return picture.resize(size, way) if scale != 1 else picture, scale
 
 
-def _scaled(box: Box, scale: float) -> Box:
-    return Box(*(round(side * scale) for side in box))
-
-
-def _rgb(colour: str) -> tuple[int, ...]:
+def rgb(colour: str) -> tuple[int, ...]:
+    """#rrggbb -> red, green, blue."""
     return tuple(bytes.fromhex(colour[1:]))
+
+
+class Pen(Protocol):
+    """What draws. Colours are #rrggbb, or (red, green, blue, opacity), all 0 to 255; anchors are Pillow's."""
+
+    def box(self, box: Box, fill=None, outline=None, width: float = 0.0, radius: float = 0.0) -> None:
+        """A rectangle with round corners, filled or as a line that lies inside."""
+
+    def text(self, x: float, y: float, text: str, size: float, fill: str, anchor: str = "lm") -> None:
+        """One line of writing."""
 
 
 class _Pen:
@@ -86,50 +97,52 @@ class _Pen:
             self.draw.rounded_rectangle(corners, FINE * radius, fill, outline, max(1, round(FINE * width)))
 
     def text(self, x: float, y: float, text: str, size: float, fill: str, anchor: str = "lm"):
-        self.draw.text((FINE * x, FINE * y), text, fill, _font(round(FINE * size)), anchor)
+        self.draw.text((FINE * x, FINE * y), text, fill, font(round(FINE * size)), anchor)
 
 
 @functools.cache
-def _font(size: int):
+def font(size: int):
+    """The font of all writing, Pillow's own."""
     return ImageFont.load_default(max(size, 4))
 
 
-def _width(text: str, size: float) -> float:
-    return _font(round(FINE * size)).getlength(text) / FINE
+@functools.lru_cache(4096)
+def text_width(text: str, size: float) -> float:
+    """How wide a text is when it is written in this size."""
+    return font(round(FINE * size)).getlength(text) / FINE
 
 
 # --------------------------------------------------------------------------------------------------------- many faces
 
 
-def _draw_faces(pen: _Pen, faces: Sequence[Face], boxes: list[Box], size: tuple[int, int], unit: float) -> None:
+def _draw_faces(pen: Pen, faces: Sequence[Face], boxes: list[Box], size: tuple[int, int], unit: float) -> None:
     """Outlines, then labels, then bars, the larger faces first, each where it covers nothing drawn before."""
     order = sorted(range(len(faces)), key=lambda i: -boxes[i].area)
     taken = list(boxes)
     for i in order:
-        _outline(pen, boxes[i], faces[i], unit)
+        outline(pen, boxes[i], faces[i], unit)
     chips = {}
     for i in order:
-        chips[i] = _label(pen, faces[i], boxes[i], taken, size, unit)
+        chips[i] = label(pen, faces[i], boxes[i], taken, size, unit)
         taken.append(chips[i])
     for i, panel in _panels(order, boxes, chips, taken, size, unit).items():
         pen.box(panel, PANEL, radius=0.07 * panel.h)
-        _bars(pen, faces[i], panel)
+        bars(pen, faces[i], panel)
 
 
-def _outline(pen: _Pen, box: Box, face: Face, unit: float) -> None:
+def outline(pen: Pen, box: Box, face: Face, unit: float) -> None:
     line = max(1.5, min(0.12 * unit, box.w / 24))
     halo = Box(round(box.x - line), round(box.y - line), round(box.w + 2 * line), round(box.h + 2 * line))
-    pen.box(halo, outline=(*_rgb(INK), 140), width=3 * line, radius=3 * line)
-    pen.box(box, outline=colour(face.label), width=line, radius=2 * line)
+    pen.box(halo, outline=(*rgb(INK), 140), width=3 * line, radius=3 * line)
+    pen.box(box, outline=colour(face.shown), width=line, radius=2 * line)
 
 
-def _label(pen: _Pen, face: Face, box: Box, taken: list[Box], size: tuple[int, int], unit: float) -> Box:
+def label(pen: Pen, face: Face, box: Box, taken: list[Box], size: tuple[int, int], unit: float) -> Box:
     """Write the label's chip above, below or inside the box, shortened where it would cover another; where it lies."""
     text = max(0.55 * unit, min(unit, box.w / 6))
-    percent = f"{100 * face.probability:.0f} %"
     places = []
-    for words in (f"{face.label} {percent}", face.label):
-        w, h = round(_width(words, text) + text), round(1.45 * text)
+    for words in (f"{face.shown} {100 * face.probability:.0f} %", face.shown):
+        w, h = round(text_width(words, text) + text), round(1.45 * text)
         x = min(max(box.x, 0), max(size[0] - w, 0))
         centred = min(max(box.x + (box.w - w) // 2, 0), max(size[0] - w, 0))
         for left in (x, centred):
@@ -137,7 +150,7 @@ def _label(pen: _Pen, face: Face, box: Box, taken: list[Box], size: tuple[int, i
     others = [other for other in taken if other != box]
     free = set(_free((place for _, place in places), others, size))
     words, chip = next((one for one in places if one[1] in free), (places[-2][0], _inside(places[-2][1], size)))
-    pen.box(chip, colour(face.label), radius=0.25 * chip.h)
+    pen.box(chip, colour(face.shown), radius=0.25 * chip.h)
     pen.text(chip.x + chip.w / 2, chip.y + chip.h / 2, words, text, INK, "mm")
     return chip
 
@@ -188,13 +201,13 @@ def _roomy(base: Image.Image, box: Box, unit: float) -> bool:
     return max(box.x, base.width - box.x - box.w) >= w and box.h < 0.9 * base.height
 
 
-def _bars(pen: _Pen, face: Face, area: Box) -> None:
-    """Seven rows: name, bar, percent; in the labels' order, never in that of size."""
+def bars(pen: Pen, face: Face, area: Box, letters: float = 0.72) -> None:
+    """Seven rows: name, bar, percent; in the labels' order, never in that of size. letters: their size, in rows."""
     line = area.h / (len(face.probabilities) + 0.6)
-    text = 0.72 * line
-    names = max(_width(name, text) for name in face.probabilities)
+    text = letters * line
+    names = max(text_width(name, text) for name in face.probabilities)
     left = area.x + 0.4 * line + names + 0.35 * line
-    room = area.x + area.w - 0.4 * line - _width("100", text) - 0.25 * line - left
+    room = area.x + area.w - 0.4 * line - text_width("100", text) - 0.25 * line - left
     for row, (name, chance) in enumerate(face.probabilities.items()):
         y = area.y + (row + 0.8) * line
         fill = PAPER if name == face.label else FAINT
@@ -209,23 +222,23 @@ def _bars(pen: _Pen, face: Face, area: Box) -> None:
 # ----------------------------------------------------------------------------------------------------------- one face
 
 
-def _card(pen: _Pen, face: Face, area: Box, unit: float) -> None:
+def _card(pen: Pen, face: Face, area: Box, unit: float) -> None:
     """The strip beside a picture that is all face: label, percentage and bars."""
     pad = 0.9 * unit
     line = min(1.7 * unit, (area.h - 4.6 * unit) / 7.6)
-    bars = Box(round(area.x + 0.3 * unit), 0, round(area.w - 0.6 * unit), round(7.6 * line))
-    top = max(0.4 * unit, (area.h - bars.h - 4 * unit) / 2)
+    place = Box(round(area.x + 0.3 * unit), 0, round(area.w - 0.6 * unit), round(7.6 * line))
+    top = max(0.4 * unit, (area.h - place.h - 4 * unit) / 2)
     pen.text(area.x + pad, top + 1.1 * unit, face.label, 1.75 * unit, colour(face.label))
     pen.text(area.x + pad, top + 2.9 * unit, f"{100 * face.probability:.0f} %", 1.15 * unit, PAPER)
-    _bars(pen, face, bars._replace(y=round(top + 4 * unit)))
+    bars(pen, face, place._replace(y=round(top + 4 * unit)))
 
 
-def _small_print(pen: _Pen, faces: Sequence[Face], note: str, area: Box, unit: float) -> None:
+def _small_print(pen: Pen, faces: Sequence[Face], note: str, area: Box, unit: float) -> None:
     """The line below: what it is not, what the model is for."""
     pen.box(area, INK)
     y, size = area.y + area.h / 2, 0.85 * unit
     left = SMALL_PRINT if faces else f"no face · {SMALL_PRINT}"
     room = area.w - 1.8 * unit
-    size *= min(1.0, room / max(_width(left + "   " + note, size), 1))
+    size *= min(1.0, room / max(text_width(left + "   " + note, size), 1))
     pen.text(area.x + 0.8 * unit, y, left, size, FAINT)
     pen.text(area.x + area.w - 0.8 * unit, y, note, size, AMBER, "rm")

@@ -1,12 +1,13 @@
 """The pictures of a run: curves, confusion matrix, first-layer filters, in colours that colour-blind readers can tell.
 
-Each function answers a matplotlib Figure; `png` turns it into the bytes of a file. No window is ever opened."""
+Each function answers a matplotlib Figure; `png` and `svg` turn it into the bytes of a file. No window is opened."""
 
 from __future__ import annotations
 
 import io
 from collections.abc import Sequence
 
+import matplotlib
 import numpy as np
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
@@ -28,7 +29,15 @@ def png(figure: Figure, dpi: int = 120) -> bytes:
     return file.getvalue()
 
 
-def _clean(axes) -> None:
+def svg(figure: Figure) -> bytes:
+    """The figure as the bytes of an SVG file: the same bytes whenever it is drawn, letters as outlines."""
+    file = io.BytesIO()
+    with matplotlib.rc_context({"svg.hashsalt": "tinyfer"}):
+        figure.savefig(file, format="svg", facecolor="white", metadata={"Date": None})
+    return file.getvalue()
+
+
+def clean(axes) -> None:
     """No box around, faint grid behind, and quiet ticks."""
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
@@ -41,12 +50,12 @@ def _clean(axes) -> None:
 
 def curves(rows: Sequence[dict]) -> Figure:
     """Loss and accuracy of training and validation, epoch by epoch, from the rows of log.csv; one row is enough."""
-    figure = _figure(10, 4.2)
+    figure = empty_figure(10, 4.2)
     epochs = [row["epoch"] for row in rows]
     best = max(rows, key=lambda row: row["val_accuracy"])
     for axes, key, scale, title in zip(figure.subplots(1, 2), ("loss", "accuracy"), (1, 100), ("loss", "accuracy, %"),
                                        strict=True):
-        _clean(axes)
+        clean(axes)
         for part, colour, marker, name in (("train", BLUE, "o", "training"), ("val", ORANGE, "s", "validation")):
             values = [scale * row[f"{part}_{key}"] for row in rows]
             axes.plot(epochs, values, color=colour, linewidth=2, marker=marker if len(rows) <= 30 else None,
@@ -63,7 +72,7 @@ def curves(rows: Sequence[dict]) -> Figure:
     return figure
 
 
-def _figure(width: float, height: float) -> Figure:
+def empty_figure(width: float, height: float) -> Figure:
     """A figure of so many inches with room around it."""
     return Figure(figsize=(width, height), layout=ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.12))
 
@@ -71,7 +80,7 @@ def _figure(width: float, height: float) -> Figure:
 def confusion(scores: Scores, title: str = "") -> Figure:
     """The confusion matrix: each row in per cent of its true class, with the counts below, the diagonal framed."""
     size = len(scores.labels)
-    figure = _figure(0.86 * size + 1.6, 0.86 * size + 1.2)
+    figure = empty_figure(0.86 * size + 1.6, 0.86 * size + 1.2)
     axes = figure.subplots()
     share = scores.confusion / np.maximum(1, scores.support)[:, None]
     axes.imshow(share, cmap=_SHADES, vmin=0, vmax=1)
@@ -104,7 +113,7 @@ def filters(weight: np.ndarray, columns: int = 16) -> Figure:
     kernels = kernels[np.argsort(-np.abs(kernels).max(axis=(1, 2)), kind="stable")]
     columns = min(columns, len(kernels))
     rows = -(-len(kernels) // columns)
-    figure = _figure(0.55 * columns, 0.55 * rows + 0.2)
+    figure = empty_figure(0.55 * columns, 0.55 * rows + 0.2)
     for axes in figure.subplots(rows, columns, squeeze=False).ravel():
         axes.set_axis_off()
     for axes, kernel in zip(figure.axes, kernels, strict=False):

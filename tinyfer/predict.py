@@ -19,13 +19,12 @@ from dataclasses import dataclass
 from PIL import Image
 from tqdm import tqdm
 
-from tinyfer import cli, models
+from tinyfer import cli, detectors, models
 from tinyfer.cli import option
 from tinyfer.errors import UserError
-from tinyfer.faces import DETECTORS, DRAWN_ONLY, LARGEST_FILE, MARGIN, Face, FaceReader, drawn_only, open_picture
+from tinyfer.faces import DRAWN_ONLY, LARGEST_FILE, MARGIN, NOTICE, Face, FaceReader, drawn_only, open_picture
 
 PROG = "python -m tinyfer.predict"
-NOTICE = "An expression is what a face shows, not what a person feels. Everything stays on this machine."
 PICTURES = frozenset((".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".pgm", ".ppm"))
 STDIN = "-"
 
@@ -38,7 +37,9 @@ class Options:
                                        "or - for standard input", metavar="PICTURE", positional=True)
     model: str | None = option(None, "a shipped model, a file, or the folder of a run (default: the shipped lite)",
                                metavar="NAME|PATH")
-    detector: str = option("haar", "what finds the faces; none: each picture is a face", choices=tuple(DETECTORS))
+    detector: str = option("haar", "what finds the faces; none: each picture is a face",
+                           choices=tuple(detectors.DETECTORS))
+    detector_file: str | None = option(None, "yunet's model", metavar="FILE")
     margin: float = option(MARGIN, "how much larger than the face's box the crop is", low=-0.5, high=2)
     out: str | None = option(None, "write annotated copies into this folder (default: nothing is written)",
                              metavar="FOLDER")
@@ -49,7 +50,8 @@ class Options:
 def run(options: Options) -> int:
     """Read the pictures as the options say; 2 if none of them could be read."""
     paths, refusals = expand(options.pictures)
-    reader = FaceReader(load_model(options.model), options.detector, options.margin)
+    find = detectors.later(options.detector, options.detector_file)
+    reader = FaceReader(load_model(options.model), find, options.margin)
     copies = Copies(options.out, reader.model) if options.out is not None else None
     show: Table | Json = Json(reader.model) if options.json else Table([*refusals, *paths], reader.model)
     for word, sentence in refusals.items():
