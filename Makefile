@@ -15,13 +15,13 @@ done; \
 echo "error: no Python 3 runs here: install Python 3.12 from https://www.python.org/downloads/ and try again" >&2; exit 2
 endef
 
-.PHONY: help setup train test gradcheck lint budget
+.PHONY: help setup train test gradcheck bench bench-quick lessons lessons-lint lessons-bank lint budget
 
 help: ## show this list
-	@sed -n 's/^\([a-z-]*\): ## /\1@/p' Makefile | awk -F@ '{ printf "make %-10s %s\n", $$1, $$2 }'
+	@sed -n 's/^\([a-z%-]*\): ## /\1@/p' Makefile | sed 's/^lesson-%/lesson-05/' | awk -F@ '{ printf "make %-13s %s\n", $$1, $$2 }'
 
-setup: ## make .venv and install tinyfer in it
-	$(call setup)
+setup: ## make .venv and install tinyfer in it, with what tests and lessons need
+	$(call setup,test)
 
 train: ## train the network on drawn faces, no download needed (ARGS="--help" shows what can be chosen)
 	$(call setup)
@@ -34,6 +34,35 @@ test: ## run the test suite
 gradcheck: ## prove every gradient (ARGS="--use my_ops.py" for your own)
 	$(call setup,test)
 	@$(VENV_PYTHON) -m tinyfer.gradcheck $(ARGS)
+
+# PyTorch for processors alone is a tenth of the download; without peers the bench says so and measures the rest.
+bench: export PIP_EXTRA_INDEX_URL ?= https://download.pytorch.org/whl/cpu
+
+bench: ## measure speed beside PyTorch and ONNX Runtime, up to 25 minutes (ARGS="--only KEY")
+	-$(call setup,bench)
+	$(call setup)
+	@$(VENV_PYTHON) -m tinyfer.bench $(ARGS)
+
+bench-quick: ## the same in under a minute, without PyTorch
+	-$(call setup,onnx)
+	$(call setup)
+	@$(VENV_PYTHON) -m tinyfer.bench --quick $(ARGS)
+
+lessons: ## the course: where you are, and what to type next
+	$(call setup,test)
+	@$(VENV_PYTHON) -m lessons $(ARGS)
+
+lesson-%: ## check your work on a lesson
+	$(call setup,test)
+	@$(VENV_PYTHON) -m lessons $* $(ARGS)
+
+lessons-lint: ## check the course itself
+	$(call setup,test)
+	@$(VENV_PYTHON) -m lessons dev lint
+
+lessons-bank: ## hand in every solution of the mistake banks (ARGS="--quarter 2" for a part), and write their table
+	$(call setup,test)
+	@$(VENV_PYTHON) -m lessons dev bank $(ARGS)
 
 lint: ## check style and types
 	$(call setup,lint)
