@@ -17,9 +17,11 @@ hand-computed table or from a formula, never from solution.py: a student's tree 
 
 from __future__ import annotations
 
-import os
+import sys
+import time
 from collections.abc import Callable
 
+import numba
 import numpy as np
 
 from tinyfer import cases, explain, reference
@@ -27,13 +29,16 @@ from tinyfer.lookalikes import lookalikes as known_mistakes
 from tinyfer.lookalikes import named_sizes
 from tinyfer.seeds import generator
 
+from .runner.course import class_seed
 from .runner.handin import Fault, Guarded, Handin, Todo
 
-__all__ = ["Fault", "Guarded", "Handin", "Todo", "case_of", "drawn", "fail", "hold", "hold_op", "hold_small",
-           "hold_threads", "note", "rng", "told"]  # fmt: skip
+__all__ = ["Fault", "Guarded", "Handin", "Todo", "Traced", "case_of", "drawn", "fail", "hold", "hold_faster", "hold_op",
+           "hold_small", "hold_threads", "note", "rng", "seconds_in_turn", "told"]  # fmt: skip
 
 EXAMPLES = 25  # that hypothesis draws for a check
 THREAD_REPEATS = 20
+ROUNDS = 3, 12  # of a race between two functions: at least, and while it is still open
+CLASS_CASES = 6  # more shapes that a class of its own has in hold_small
 
 
 class Record:
@@ -57,11 +62,6 @@ record = Record()
 def note(text: str) -> None:
     """Say this on the check's line when it passes, in place of the largest error."""
     record.notes = (*record.notes, text)
-
-
-def class_seed() -> int:
-    """The number that a class may choose (TINYFER_CLASS), so that its hidden numbers are not another class's."""
-    return int(os.environ.get("TINYFER_CLASS", "0"))
 
 
 def rng(purpose: str = "values") -> np.random.Generator:
@@ -140,8 +140,8 @@ def hold_small(
     """Hold an op to the reference on a few small cases from the simplest up, twice each: other numbers of the same
     shape find what is kept from call to call. `only` picks the cases that the lesson asks for."""
     count = 0
-    for first, second in zip(cases.small(op, dtype, class_seed()), cases.small(op, dtype, class_seed() + 100),
-                             strict=True):  # fmt: skip
+    pairs = zip(cases.small(op, dtype, class_seed()), cases.small(op, dtype, class_seed() + 100), strict=True)
+    for first, second in (*pairs, *_of_the_class(op, dtype)):
         if not only(first):
             continue
         count += 1
@@ -157,6 +157,19 @@ def hold_small(
                 looks="a buffer that is kept between calls: make the array inside the function",
             )
     note(f"{2 * count} calls, {record}")
+
+
+def _of_the_class(op: str, dtype) -> list[tuple[cases.Case, cases.Case]]:
+    """More pairs of cases, each of one shape and two seeds, that only a class of its own has."""
+
+    def case(number: int, seed: int) -> cases.Case:
+        def choose(name: str, low: int, high: int) -> int:
+            purpose = f"{op} {number} {name} {seed if name == 'seed' else ''}"
+            return int(rng(purpose).integers(low, high, endpoint=True))
+
+        return cases.make(op, choose, dtype)
+
+    return [(case(number, 1), case(number, 2)) for number in range(CLASS_CASES if class_seed() else 0)]
 
 
 def drawn(op: str, dtype=np.float64, only: Callable[[cases.Case], bool] | None = None, examples: int = EXAMPLES):
@@ -175,8 +188,6 @@ def drawn(op: str, dtype=np.float64, only: Callable[[cases.Case], bool] | None =
 
 def hold_threads(mine: Handin, case: cases.Case, repeats: int = THREAD_REPEATS) -> None:
     """Hold a compiled op on a large case to the reference with one thread, and to itself with all, many times."""
-    import numba
-
     f, most = getattr(mine, case.op), numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
     expected, before = _expected(case), numba.get_num_threads()
     try:
@@ -230,3 +241,70 @@ def _compare(case: cases.Case, expected: tuple, results: tuple, earlier=None, on
             lookalikes=known_mistakes(case.op, args)[i],
             one_thread=None if one_thread is None else one_thread[i],
         )
+
+
+# ---------------------------------------------------------------------------------------------------------------- speed
+
+
+def seconds_in_turn(contestants: dict[str, Callable[[], object]], rounds: int = ROUNDS[0]) -> dict[str, float]:
+    """The least processor time of each, on one thread, in rounds in which all take turns.
+
+    Processor time does not run while other programs do, and noise only ever adds to it: the least of some is the one
+    to trust. Call each once before, if it has to be compiled."""
+    best = dict.fromkeys(contestants, float("inf"))
+    # Windows counts processor time in steps of 15 ms
+    clock = time.perf_counter if sys.platform == "win32" else time.process_time
+    before = numba.get_num_threads()
+    numba.set_num_threads(1)
+    try:
+        for _ in range(rounds):
+            for name, run in contestants.items():
+                start = clock()
+                run()
+                best[name] = min(best[name], clock() - start)
+    finally:
+        numba.set_num_threads(before)
+    return best
+
+
+def hold_faster(times: float, yours: Callable[[], object], theirs: Callable[[], object], whose: str,
+                looks: Callable[[], str] = str) -> None:  # fmt: skip
+    """Fault, with both times, unless yours() takes at most 1/times of the seconds of theirs(), measured in turn.
+
+    whose: what theirs is called; looks: asked only when yours is too slow, for the reason."""
+    best, rounds = {"yours": float("inf"), whose: float("inf")}, 0
+    while rounds < ROUNDS[0] or (rounds < ROUNDS[1] and best[whose] < times * best["yours"]):
+        found = seconds_in_turn({"yours": yours, whose: theirs}, 1)
+        best, rounds = {name: min(best[name], found[name]) for name in best}, rounds + 1
+    ratio = best[whose] / best["yours"]
+    said = ", ".join(f"{name} {1e3 * seconds:.3g} ms" for name, seconds in best.items())
+    if ratio < times:
+        fail(f"{ratio:.2g} times as fast as {whose}, expected {times:g} times: {said}", looks())
+    note(f"{ratio:.2g} times as fast: {said}")
+
+
+class Traced(np.ndarray):
+    """An array that remembers which of its numbers are read, in their order: `Traced.of(w).reads` is a list of places
+    in memory, counted in numbers from the beginning; a read of more than one number leaves None there."""
+
+    reads: list[int | None]
+    start: int
+
+    @classmethod
+    def of(cls, array: np.ndarray) -> Traced:
+        """A copy that is watched."""
+        traced = np.array(array, order="C").view(cls)
+        traced.reads, traced.start = [], traced.ctypes.data
+        return traced
+
+    def __array_finalize__(self, whole) -> None:
+        self.reads, self.start = getattr(whole, "reads", []), getattr(whole, "start", 0)
+
+    def __getitem__(self, index):
+        part = super().__getitem__(index)
+        if isinstance(part, np.ndarray):
+            self.reads.append(None)
+        else:
+            at = np.ravel(index) % self.shape @ self.strides
+            self.reads.append((self.ctypes.data + int(at) - self.start) // self.itemsize)
+        return part

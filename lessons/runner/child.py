@@ -1,9 +1,12 @@
 """The process in which a student's code runs: `python -m lessons.runner.child JSON`.
 
-The JSON names a job: {"job": "check", "lesson", "files", "stop", "seconds"} or {"job": "show", "lesson", ...}. What
-happens is told on stderr, a JSON object a line (see `Channel`); stdout belongs to the student's prints. When a check,
-or the reading of a file, takes longer than `seconds`, faulthandler writes to stderr where the student's code was and
-ends the process."""
+The JSON names a job: {"job": "check", "lesson", "files", "stop", "seconds", "memory"}, or {"job": "show", "lesson",
+...}. What happens is told on stderr, a JSON object a line (see `Channel`); stdout belongs to the student's prints. When
+a check, or the reading of a file, takes longer than `seconds`, faulthandler writes to stderr where the student's code
+was and ends the process.
+
+Checks run on one thread, on every machine the same; what is held to several threads asks for them (`hold_threads`, and
+the guard of every parallel function)."""
 
 from __future__ import annotations
 
@@ -124,6 +127,14 @@ def check(channel: Channel, lesson: Lesson, file: pathlib.Path, stop: bool, seco
     channel.tell("end")
 
 
+def bound_memory(size: int) -> None:
+    """What asks for more than so many bytes gets a MemoryError, where the system knows such bounds."""
+    with contextlib.suppress(ImportError, ValueError, OSError):
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_AS, (size, resource.getrlimit(resource.RLIMIT_AS)[1]))
+
+
 def main() -> int:
     request = json.loads(sys.argv[1])
     channel = Channel()
@@ -135,6 +146,9 @@ def main() -> int:
         from lessons.runner import pictures
 
         return pictures.job(channel, lesson, request)
+    numba.set_num_threads(1)
+    if request["memory"]:
+        bound_memory(request["memory"])
     for file in request["files"]:
         check(channel, lesson, pathlib.Path(file), request["stop"], request["seconds"])
     return 0

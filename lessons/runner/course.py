@@ -2,7 +2,10 @@
 
 A *lesson* is a folder NN_name beside lessons.toml, which says its title, functions, points, minutes and hints. A
 student's own file for it is work/NN_name.py; TINYFER_WORK names another folder, for a checkout that cannot be
-written."""
+written.
+
+A *class* is a number that the checks draw their cases from: shapes and values. Students have class 0; whoever grades
+may choose another one (`dev variants`), so that what knows the cases by heart does not pass."""
 
 from __future__ import annotations
 
@@ -22,6 +25,7 @@ else:
 
 LESSONS = pathlib.Path(__file__).resolve().parent.parent
 ROOT = LESSONS.parent
+CLASS = LESSONS / "class.txt"  # the number of another class than 0, where one was chosen
 HINTS = 3  # concept, shape, nearly the line
 
 
@@ -84,6 +88,20 @@ def work() -> pathlib.Path:
 def pictures() -> pathlib.Path:
     """The folder for the pictures that `show` and `try` draw: git leaves it alone."""
     return work() / "pictures" if os.environ.get("TINYFER_WORK") else ROOT / "runs" / "lessons"
+
+
+def class_seed() -> int:
+    """The number of the class whose cases the checks draw: TINYFER_CLASS, else what class.txt says, else 0."""
+    said, where = os.environ.get("TINYFER_CLASS"), "TINYFER_CLASS"
+    if said is None:
+        said, where = (CLASS.read_text(encoding="utf-8") if CLASS.exists() else "0"), shown(CLASS)
+    try:
+        number = int(said)
+    except ValueError:
+        number = -1
+    if number < 0:
+        raise UserError(f"{where} is {said.strip()!r}: expected the number of a class, 0 or more.")
+    return number
 
 
 def shown(path: pathlib.Path) -> str:

@@ -6,11 +6,13 @@ sandbox all the same: the code runs with the rights of whoever starts it."""
 from __future__ import annotations
 
 import codecs
+import contextlib
 import json
 import os
 import pathlib
 import queue
 import re
+import signal
 import subprocess
 import sys
 import threading
@@ -21,6 +23,8 @@ from dataclasses import dataclass, field
 from .course import ROOT, Lesson, shown
 
 KEPT = 20_000  # characters of a student's prints that are kept
+TOTAL = 180  # seconds that all checks of a lesson may take where nobody sits before them
+MEMORY = 4 << 30  # bytes of address space that a hand-in may have there
 _START = 120  # seconds that starting Python and importing may take, on a slow disk
 
 Tell = Callable[[dict], None]
@@ -58,28 +62,28 @@ class Result:
         return next((check for check in self.checks if check["status"] != "ok"), {})
 
 
-def grade(
-    lesson: Lesson, path: pathlib.Path, *, stop=True, seconds: float | None = None, tell: Tell | None = None
-) -> Result:
-    """Check one file; `tell` hears of every event as it happens. stop: no further check after a failed one."""
-    return grade_all(lesson, [path], stop=stop, seconds=seconds, tell=tell)[0]
+def grade(lesson: Lesson, path: pathlib.Path, *, stop=True, seconds: float | None = None, tell: Tell | None = None,
+          apart=False) -> Result:  # fmt: skip
+    """Check one file; `tell` hears of every event as it happens. stop: no further check after a failed one; apart: as
+    somebody else's file is checked, in its own folder, with bounds to all of the time and to the memory."""
+    return grade_all(lesson, [path], stop=stop, seconds=seconds, tell=tell, apart=apart)[0]
 
 
 def grade_all(lesson: Lesson, paths: Sequence[pathlib.Path], *, stop=True, seconds: float | None = None,
-              tell: Tell | None = None) -> list[Result]:  # fmt: skip
+              tell: Tell | None = None, apart=False) -> list[Result]:  # fmt: skip
     """Check several files, one process for as many as it survives."""
     results: list[Result] = []
     while len(results) < len(paths):
-        results += _one_process(lesson, paths[len(results) :], stop, seconds or lesson.seconds, tell)
+        results += _one_process(lesson, paths[len(results) :], stop, seconds or lesson.seconds, tell, apart)
     return results
 
 
-def _one_process(lesson: Lesson, paths, stop: bool, seconds: float, tell: Tell | None) -> list[Result]:
+def _one_process(lesson: Lesson, paths, stop: bool, seconds: float, tell: Tell | None, apart: bool) -> list[Result]:
     request = {"job": "check", "lesson": lesson.name, "files": [str(p.resolve()) for p in paths], "stop": stop,
-               "seconds": seconds}  # fmt: skip
+               "seconds": seconds, "memory": MEMORY if apart else None}  # fmt: skip
     results: list[Result] = []
     waiting, begun = "", time.perf_counter()  # the check that runs now; when the file's turn came
-    with Child(request, seconds) as child:
+    with Child(request, seconds, paths[0].parent if apart else None) as child:
         for event in child.events():
             kind = event["event"]
             if kind == "file":
@@ -114,11 +118,18 @@ def _one_process(lesson: Lesson, paths, stop: bool, seconds: float, tell: Tell |
     return results
 
 
-class Child:
-    """A `lessons.runner.child` process: its events, its prints, and how it ended."""
+def _threads() -> int:
+    """Threads that a kernel may have where it is asked to: two at least, since one alone never races."""
+    return max(2, os.cpu_count() or 1)
 
-    def __init__(self, request: dict, seconds: float):
-        self._request, self._patience = request, seconds + _START
+
+class Child:
+    """A `lessons.runner.child` process: its events, its prints, and how it ended; with a folder, one that runs there
+    and for TOTAL seconds at most."""
+
+    def __init__(self, request: dict, seconds: float, folder: pathlib.Path | None = None):
+        self._request, self._patience, self._folder = request, seconds + _START, folder
+        self._end = float("inf")  # with a folder: TOTAL seconds after the first event
         self._lines: queue.Queue[str | None] = queue.Queue()
         self._raw: list[str] = []  # what came on stderr that is no event: faulthandler's last words
         self._printed, self._dropped = "", 0
@@ -129,15 +140,22 @@ class Child:
                        "MPLBACKEND": "agg"}  # fmt: skip
         for name in ("PYTEST_ADDOPTS", "PYTHONIOENCODING"):
             environment.pop(name, None)
+        if self._folder:
+            environment |= {"TINYFER_WORK": str(self._folder), "NUMBA_NUM_THREADS": str(_threads())}
+            environment |= dict.fromkeys(("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS"), "1")
         command = [sys.executable, "-m", "lessons.runner.child", json.dumps(self._request)]
-        self._process = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                                         stderr=subprocess.PIPE)  # fmt: skip
+        self._process = subprocess.Popen(command, env=environment, cwd=self._folder, stdin=subprocess.DEVNULL,
+                                         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                                         start_new_session=True)  # fmt: skip
         self._threads = [threading.Thread(target=work, daemon=True) for work in (self._read_events, self._read_prints)]
         for thread in self._threads:
             thread.start()
         return self
 
     def __exit__(self, *_) -> None:
+        if hasattr(os, "killpg"):  # with whatever the student's file has started
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._process.pid, signal.SIGKILL)
         self._process.kill()
         self._process.wait()
         for thread in self._threads:
@@ -147,7 +165,7 @@ class Child:
         """Every event until the process ends, or is silent for too long."""
         while True:
             try:
-                line = self._lines.get(timeout=self._patience)
+                line = self._lines.get(timeout=min(self._patience, max(0, self._end - time.monotonic())))
             except queue.Empty:
                 self._gave_up = True
                 return
@@ -155,6 +173,8 @@ class Child:
                 self._process.wait()
                 return
             if line.startswith('{"event"'):
+                if self._folder and self._end == float("inf"):
+                    self._end = time.monotonic() + TOTAL
                 yield json.loads(line)
             else:
                 self._raw.append(line)
@@ -171,6 +191,8 @@ class Child:
         during = f' in the check "{check}"' if check and check != "reading the file" else ""
         where = re.search(r'File "' + re.escape(str(path.resolve())) + r'", line (\d+)', text)
         place = f"{shown(path)}:{where[1]}" if where else shown(path)
+        if self._gave_up and time.monotonic() >= self._end:
+            return f"{place}: the checks were not done after {TOTAL} s in all{during}. Does a loop grow too fast?"
         if "Timeout (" in text or self._gave_up:
             return (f"{place}: still running after {seconds:g} s{during}. Is there a loop that never ends, or one that "
                     "grows too fast?")  # fmt: skip

@@ -9,15 +9,18 @@ python -m lessons solution 05  ours, once yours passes (before: --give-up, which
 python -m lessons reset 05     begin anew; your file is kept beside it
 python -m lessons watch 05     check whenever you save the file
 python -m lessons check-all    every lesson that you have begun
-python -m lessons doctor       is everything there?"""
+python -m lessons doctor       is everything there?
+python -m lessons grade DIR    mark a folder of hand-ins (docs/instructors.md)"""
 
 from __future__ import annotations
 
 import contextlib
+import importlib
 import pathlib
 import shutil
 import sys
 import time
+import types
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -30,6 +33,7 @@ from .course import Lesson, shown
 from .verdict import colour, say
 
 PROG = "python -m lessons"
+NO_SOLUTIONS = "this tree has no solutions; ask your instructor."
 
 
 @dataclass(frozen=True)
@@ -61,6 +65,14 @@ class Options:
     minutes: float = option(1.0, "try: how long to train", above=0, high=600, group="check, show, try")
     give_up: bool = option(False, "solution: read it before yours passes; that is recorded", group="solution")
     solutions: bool = option(False, "check-all: the course's own solutions", group="check-all")
+    out: str | None = option(None, "the marks, a line a hand-in", metavar="CSV", group="grade")
+    html: str | None = option(None, "the marks and verdicts as a page", metavar="HTML", group="grade")
+    gradescope: str | None = option(None, "the marks for Gradescope", metavar="JSON", group="grade")
+    jobs: int = option(
+        1, "hand-ins at once; checks that measure speed want it to be 1", low=1, high=64, group="grade"
+    )
+    seed: int | None = option(None, "dev variants: the number of the class; 0: the public cases", low=0,
+                              metavar="CLASS", group="dev")  # fmt: skip
     quarter: int | None = option(
         None, "dev bank: only every fourth mistake, from number N on", low=0, high=3, group="dev"
     )
@@ -155,6 +167,7 @@ def check(lesson: Lesson, options: Options) -> int:
 
 def examine(lesson: Lesson, path: pathlib.Path, options: Options) -> grading.Result:
     """Run the checks with a live verdict."""
+    course.class_seed()  # complains here, and not in every check
     if not path.is_file():
         raise UserError(f"{shown(path)}: there is no such file.")
     result = grading.grade(lesson, path, stop=not options.all, seconds=options.limit, tell=verdict.Live(lesson, path))
@@ -180,6 +193,8 @@ def check_all(words: list[str], options: Options) -> int:
         word = colour("ok  ", "ok") if result.passed else colour("FAIL", "FAIL")
         say(f"  {word}  {lesson.number} {lesson.title:<24} {result.seconds:5.1f} s   {why}")
         failed += [] if result.passed else [lesson]
+    if not count and options.solutions:
+        raise UserError(NO_SOLUTIONS)
     if not count:
         say("nothing to check: no lesson has been begun")
         next_command(f"{PROG} {current().number}")
@@ -231,7 +246,7 @@ def solution(lesson: Lesson, options: Options) -> int:
     """Our solution, for whoever has passed, or has given up."""
     path = lesson.file("solution.py")
     if not path.exists():
-        raise UserError("this tree has no solutions; ask your instructor.")
+        raise UserError(NO_SOLUTIONS)
     if state.of(lesson) != state.DONE:
         if not options.give_up:
             say(f"yours does not pass yet. Try a hint: {PROG} hint {lesson.number}")
@@ -284,6 +299,26 @@ def try_it(lesson: Lesson, options: Options) -> int:
     return trying.run(lesson, pathlib.Path(options.file) if options.file else None, options.minutes, options.mine)
 
 
+def instructors(name: str) -> types.ModuleType:
+    """A file of the runner that students' trees do not have."""
+    try:
+        return importlib.import_module(f"{__package__}.{name}")
+    except ModuleNotFoundError as error:
+        if error.name != f"{__package__}.{name}":
+            raise
+        raise UserError("this is a student's tree: what instructors and authors need is not in it.") from error
+
+
+def grade(words: list[str], options: Options) -> int:
+    """Mark a folder of hand-ins: all lessons, or those that are named."""
+    gradebook = instructors("gradebook")
+    if not words:
+        raise UserError(f"grade: which folder of hand-ins? For example: {PROG} grade handins --out grades.csv")
+    chosen = [course.find(word) for word in words[1:]] or list(course.lessons())
+    return gradebook.run(pathlib.Path(words[0]), chosen, out=options.out, html=options.html,
+                         gradescope=options.gradescope, seconds=options.limit, jobs=options.jobs)  # fmt: skip
+
+
 def doctor(words: list[str], options: Options) -> int:
     from . import doctor as examination
 
@@ -291,20 +326,25 @@ def doctor(words: list[str], options: Options) -> int:
 
 
 def dev(words: list[str], options: Options) -> int:
-    """What the course's own engineers type."""
+    """What the course's own engineers type, and whoever teaches it."""
+    release = instructors("release")
     from . import bank, exercises, lint, pictures
 
     tools: dict[str, Callable[[list[Lesson]], int]] = {
         "exercises": exercises.run, "lint": lint.run, "pictures": pictures.run,
         "bank": lambda lessons: bank.run(lessons, options.quarter)}  # fmt: skip
-    if not words or words[0] not in tools:
-        raise UserError(f"dev {' '.join(words)}: expected one of {', '.join(tools)}.")
-    chosen = [course.find(word) for word in words[1:]] or list(course.lessons())
-    return tools[words[0]](chosen)
+    match words:
+        case ["release", folder]:
+            return release.release(pathlib.Path(folder))
+        case ["variants"]:
+            return release.variants(options.seed)
+        case [tool, *names] if tool in tools:
+            return tools[tool]([course.find(name) for name in names] or list(course.lessons()))
+    raise UserError(f"dev {' '.join(words)}: expected one of {', '.join(tools)}, release DIR, variants --seed CLASS.")
 
 
 VERBS: dict[str, tuple[Callable, bool]] = {  # name -> what does it, and whether it takes a lesson
     "check": (check, True), "hint": (hint, True), "show": (show, True), "try": (try_it, True),
     "solution": (solution, True), "reset": (reset, True), "watch": (watch, True), "check-all": (check_all, False),
-    "doctor": (doctor, False), "dev": (dev, False),
+    "grade": (grade, False), "doctor": (doctor, False), "dev": (dev, False),
 }  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import textwrap
 
@@ -75,6 +76,29 @@ def check_lines(event: dict, width: int) -> list[str]:
     if event["looks"]:
         lines.append(f"        {colour('looks like', 'looks like')}: " + filled(event["looks"], 8, 12))
     return lines
+
+
+def whole(result: Result) -> str:
+    """The verdict as plain text, for whoever was not there: every check, or what came before one could run."""
+    width = max((len(check["check"]) for check in result.checks), default=10)
+    lines = [f"{result.lesson.number} {result.lesson.title}     {result.place} {result.lesson.functions[0]}"]
+    lines += [line for check in result.checks for line in check_lines(check, width)]
+    if result.trouble:
+        lines.append(f"  FAIL  {filled(result.trouble, 8)}")
+    return re.sub(r"\033\[[0-9;]*m", "", "\n".join(lines + printed(result)))
+
+
+def why(result: Result) -> str:
+    """A few words on why a lesson was not passed."""
+    if result.trouble:
+        return result.trouble
+    failure = result.failure
+    if not failure:
+        return f"ended after {len(result.checks)} of {result.collected} checks"
+    if failure["status"] == "todo":
+        return "is still to be written"
+    looks = f": {failure['looks']}" if failure.get("looks") else ""
+    return f'fails at "{failure["check"]}"{looks}'
 
 
 def filled(text: str, indent: int, first: int = 0) -> str:
