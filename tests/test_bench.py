@@ -10,7 +10,7 @@ import pytest
 from tests.programs import refused, run
 from tinyfer import models, reference
 from tinyfer.bench import __main__ as program
-from tinyfer.bench import arithmetic, cases, common, facts, loops, memory, pictures, steps, table
+from tinyfer.bench import answers, arithmetic, cases, common, facts, loops, memory, pictures, steps, table
 from tinyfer.bench.turns import Contest, Missing, Peer, in_turn, spread
 from tinyfer.kernels.compile import LANES
 
@@ -213,6 +213,16 @@ def test_the_table_is_bold_where_a_bound_is_kept():
     assert "Abacus 3000" in text and "| **2.50×** | [2.45×, 2.55×] | ≥ 2.10× |" in text
     assert "| 1.25× |" in text and "| 41.0 s |" in text and "| **3.0 %** | " in text
     assert "- `warm_start_s`: " in text
+
+
+def test_what_live_costs_has_a_table_of_its_own(bench):
+    assert "network over detect" not in table.markdown(bench.report.as_dict())
+    answers.live(bench, frames=3)
+    assert [row["found"] for row in bench.report.rows] == [1, 3, 1]
+    bench.report.rows[0] |= {"fps": 50.0, "ms": {"detect": 10.0, "network": 2.0, "draw": 8.0},
+                             "share": {"detect": 0.5, "network": 0.1, "draw": 0.4}}
+    expected = "| 640x480, 1 face | 50 | 10.0 ms, 50 % | 2.0 ms, 10 % | 8.0 ms, 40 % | 20 % |"
+    assert expected in table.markdown(bench.report.as_dict())
 
 
 def section(name, keys, quick=False, seconds=10):

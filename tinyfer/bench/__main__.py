@@ -71,6 +71,7 @@ SECTIONS = (  # the README's table first: what is left out when the time is up c
             ("train_cnn4_vs_torch_fp32",)),
     Section("avx2-128", "training step, vgg, batch 128, both held to AVX2", steps.avx2, 200,
             ("train_b128_avx2_vs_torch_avx2",)),
+    Section("live", "the webcam's way from frames to what is shown", answers.live, 15),
     Section("memory", "peak memory of a step", starts.memory, 80, ("peak_memory_vs_torch",)),
     Section("ops", "every op and pass", arithmetic.ops, 100),
     Section("ladder", "the ladder from loops to Winograd", arithmetic.ladder, 90),

@@ -1,4 +1,4 @@
-"""Inference: answering one batch, against ONNX Runtime and PyTorch."""
+"""Inference: answering one batch, against ONNX Runtime and PyTorch; and live, from frames to what is shown."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from tinyfer.bench.turns import Missing, Peer, in_turn, spread
 ONNX = {"ONNX Runtime": True, "ONNX Runtime, no spinning": False}
 COMPILED, SCRIPTED = "PyTorch compiled, frozen", "PyTorch TorchScript, frozen"
 TORCH = {COMPILED: "compiled", SCRIPTED: "frozen", "PyTorch eager, folded": "eager"}
+FRAMES = ((640, 480, 1), (640, 480, 3), (1280, 720, 1))  # width, height and faces of what live is measured on
 TOLERANCE = 1e-3  # of the logits, relative to the largest
 
 
@@ -45,6 +46,20 @@ def inference(bench: Bench, model: str, batch: int, key: str | None, rounds: int
     elif key:
         reasons = [row["reason"] for row in bench.report.rows if row["peer"] in ONNX and "reason" in row]
         bench.report.miss(key, reasons[0] if reasons else "ONNX Runtime was not measured")
+
+
+def live(bench: Bench, frames: int = 150) -> None:
+    """Frames a second of the webcam's way, lite and the Haar detector, and each stage's share; on drawn faces."""
+    with bench.peer("live", "webcam, lite", OURS, "tinyfer.bench.ours:Live", {}, bench.ours()) as peer:
+        if peer is None:
+            return
+        for width, height, faces in FRAMES:
+            what = f"{width}x{height}, {faces} face{'s' if faces > 1 else ''}"
+            bench.show.live(f"live, {what}")
+            told = peer.ask("speed", width=width, height=height, faces=faces, frames=frames)
+            bench.report.row("live", what, OURS, fps=told["fps"], ms=told["ms"], share=told["share"],
+                             found=told["found"])
+            bench.show.say(f"         {what}: {told['fps']:.0f} frames/s")
 
 
 def _others(bench: Bench, model: str):

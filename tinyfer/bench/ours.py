@@ -11,6 +11,7 @@ from tinyfer import data, infer, machine, models, ops, optim, sources, training
 from tinyfer.bench import cases, memory
 from tinyfer.bench.child import Task
 from tinyfer.layers import ConvBlock, ConvStack, Dropout
+from tinyfer.live import speed
 
 
 class Training(Task):
@@ -68,6 +69,18 @@ class Inference(Task):
     def logits(self) -> list:
         """What it answers, to be compared."""
         return self.step().tolist()
+
+
+class Live(Task):
+    """The webcam's way from a frame to the picture that is shown, with its own settings: one thread for the network,
+    and OpenCV's for the detector."""
+
+    def __init__(self):
+        machine.set_threads(1)
+
+    def speed(self, width: int, height: int, faces: int, frames: int) -> dict:
+        """What live.speed.measure tells."""
+        return speed.measure(width, height, faces=faces, frames=frames)
 
 
 class Ops(Task):

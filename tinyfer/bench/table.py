@@ -105,4 +105,19 @@ def markdown(told: dict) -> str:
         bounds = f"{figure.bound(figure.least)} | {figure.bound(figure.aim)}"
         lines.append(f"| {figure.what} | {bold} | {quartiles} | {bounds} | `{figure.key}` |")
     missing = [f"- `{key}`: {reason}" for key, reason in told["reasons"].items()]
-    return "\n".join([*lines, *(["", "Not measured:", *missing] if missing else [])])
+    return "\n".join([*lines, *(["", "Not measured:", *missing] if missing else []), *_live(told)])
+
+
+def _live(told: dict) -> list[str]:
+    """The table of what live costs, if that was measured."""
+    rows = [row for row in told["rows"] if row["section"] == "live" and "fps" in row]
+    if not rows:
+        return []
+    lines = ["", "Live, from a frame to the picture that is shown (lite, Haar detector, drawn faces):", "",
+             "| frames | frames/s | detect | network | draw | network over detect |", "|---|---:|---:|---:|---:|---:|"]
+    for row in rows:
+        stages = " | ".join(f"{row['ms'][stage]:.1f} ms, {100 * row['share'][stage]:.0f} %"
+                            for stage in ("detect", "network", "draw"))
+        over = row["ms"]["network"] / row["ms"]["detect"]
+        lines.append(f"| {row['what']} | {row['fps']:.0f} | {stages} | {100 * over:.0f} % |")
+    return lines
