@@ -107,8 +107,8 @@ def gemm_tile(typing, rows, vectors, a, a0, a_row, a_col, b, b0, b_row, c, c0, c
     where `add` is false C is overwritten instead.
 
     Every SUMMED products the sum joins C and starts from 0 again: rounding errors then grow with the length of these
-    stretches and with their number, not with the product (Higham, Accuracy and Stability, section 4.2). Of all roundings
-    of a Winograd convolution these count most.
+    stretches and with their number, not with the product (Higham, Accuracy and Stability, section 4.2). Of all
+    roundings of a Winograd convolution these count most.
 
     A[i, k] is a[a0 + i*a_row + k*a_col], B[k, j] is b[b0 + k*b_row + j], C[i, j] is c[c0 + i*c_row + j]: flat
     arrays."""
