@@ -6,6 +6,7 @@ _FUSED, _WINOGRAD = "tests/test_fused.py::test_", "tests/test_winograd.py::test_
 _STEP, _ANSWER = _FUSED + "fused_equals_spelled_out", _FUSED + "a_frozen_run_answers_like_the_spelled_out_one"
 _PIECES = _FUSED + "pieces_make_a_whole"
 _BITS = _FUSED + "bits_depend_on_no_number_of_workers_and_on_no_step_before"
+_AT_ONCE = _FUSED + "all_tiles_at_once_or_in_blocks_are_the_same_bits"
 _NAN = _FUSED + "a_frozen_run_keeps_a_nan_and_keeps_it_to_its_picture"
 _FAR = _FUSED + "a_channel_far_from_zero_keeps_its_spread"
 _MASK, _POOL = _FUSED + "the_mask_of_the_last_relu", _FUSED + "pooling_raw_values_takes_the_first_of_equals_and_any_nan"
@@ -41,7 +42,9 @@ MUTANTS = [
             'fcmp_ordered("<", emit.fma(', _MASK),
     _mutant("simd", "finish_pixels: second sum around 0", "add(slots[1], value, builder.fsub(below, pivot))",
             "add(slots[1], value, below)", _MASK),
-    _mutant("simd", "gemm_tile: always adds", "builder.if_else(emit.flag(13))", "builder.if_else(emit.flag(12))",
+    _mutant("simd", "gemm_tile: always adds", "builder.or_(emit.flag(13), later)", "builder.or_(emit.flag(12), later)",
+            _PRODUCTS),
+    _mutant("simd", "gemm_tile: of a long sum only the end", "builder.or_(emit.flag(13), later)", "emit.flag(13)",
             _PRODUCTS),
     _plain("simd", "winograd_matrices: the usual points", "6: (0, 5 / 8, -5 / 8, 3 / 2, -3 / 2)",
            "6: (0, 1, -1, 2, -2)", _WINOGRAD + "rounding_errors_beside_direct_convolution[4-3]"),
@@ -75,6 +78,10 @@ MUTANTS = [
             _FUSED + "flipped_weights_have_their_taps_reversed_and_channels_exchanged"),
     _mutant("winograd", "convolve: the last, short block left out", "blocks = (count + block - 1) // block",
             "blocks = max(count // block, 1)", _FAR + "[16]"),
+    _mutant("winograd", "convolve_at_once: every worker writes the first tiles", "products[first * outputs:]",
+            "products[0:]", _AT_ONCE + "[vgg stage]"),
+    _mutant("winograd", "convolve_at_once: one panel's weights for all", "u, (f * outputs + j * panel) * channels,",
+            "u, f * outputs * channels,", _AT_ONCE + "[odd map]"),
     _mutant("winograd", "read_chunk: the first chunk's gradient for all",
             "(dy_source, a_size, b_size, origin + first, origin + last,", "(dy_source, a_size, b_size, first, last,",
             _PIECES),

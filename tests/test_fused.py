@@ -247,6 +247,20 @@ def test_an_answer_in_pieces_is_the_same(cut_small):
     assert rms(fast - exact, exact) <= FORWARD
 
 
+@pytest.mark.parametrize("key", RUNS)
+def test_all_tiles_at_once_or_in_blocks_are_the_same_bits(key, monkeypatch):
+    x, answers = np.random.default_rng(3).standard_normal(RUNS[key][0], np.float32), []
+    for at_once in (True, False):
+        monkeypatch.setattr(frozen, "weights_cost_most", lambda *sizes, at_once=at_once: at_once)
+        answers.append(trained(key).frozen().answer(x))
+    assert np.array_equal(*answers)
+
+
+def test_few_tiles_of_many_channels_are_multiplied_at_once():
+    assert schemes.weights_cost_most(9, 6, 512, 512) and not schemes.weights_cost_most(144, 30, 64, 64)
+    assert not schemes.weights_cost_most(128 * 9, 96, 256, 256)
+
+
 def test_answers_are_fresh():
     run, (a, b) = trained("one tile").frozen(), np.random.default_rng(0).standard_normal((2, 2, 4, 4, 16), np.float32)
     first = run.answer(a)

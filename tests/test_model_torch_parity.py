@@ -135,16 +135,16 @@ def spelled_out():
 # in gammas of eight numbers chance outweighs what is measured
 NEAR = {key: (*SMALL[key], 10, spelled_out) for key in ("vgg", "vgg-relu-bn", "cnn4", "lite")} | {
     f"{name}, fused": (name, {}, n, contextlib.nullcontext) for name, n in
-    (("vgg", 2), ("cnn4", 2), ("lite", 4), ("micro", 8))}
+    (("vgg", 2), ("cnn4", 8), ("lite", 4), ("micro", 8))}
 
 
 @pytest.mark.parametrize("key", NEAR)
 def test_float32_gradients_are_as_near_to_the_truth_as_pytorchs(key):
-    """Per tensor, against float64, at most 3 times PyTorch's own error; the median of five draws, for a single ReLU or
+    """Per tensor, against float64, at most 3 times PyTorch's own error; the median of nine draws, for a single ReLU or
     pooling that changes its mind near a tie is chance and outweighs all rounding."""
     name, options, n, way = NEAR[key]
     ours, theirs = {}, {}
-    for seed in range(5):
+    for seed in range(9):
         model, exact = (randomise(without_dropout(models.build(name, np.random.default_rng(seed), **options)), seed)
                         for _ in range(2))
         exact, net = in_float64(exact), twin(model)

@@ -2,18 +2,30 @@
 
 Weights are transformed once, running statistics become one scale and one shift a channel, two buffers serve all layers
 in turn, and what is left to do is a list of kernels with their arguments. For few pictures it is less the products that
-cost than reading the transformed weights, so tile sizes are chosen by both."""
+cost than reading the transformed weights, so tile sizes are chosen by both, and where that saves reading all tiles are
+multiplied at once."""
+
+import math
 
 import numba
 import numpy as np
 
 from tinyfer.kernels import tiles
+from tinyfer.kernels.compile import LANES
 from tinyfer.kernels.ends import activate, pool_raw
 from tinyfer.kernels.first import first_forward
 from tinyfer.kernels.fused import deferred
-from tinyfer.kernels.schemes import answering_tile, bands, block_tiles
+from tinyfer.kernels.schemes import answering_tile, bands, block_tiles, weights_cost_most
 from tinyfer.kernels.simd import DEFERRED, FILTER, INPUT, PLAIN, STORE, TILE_ROWS
-from tinyfer.kernels.winograd import convolve, panel_width, tile_table, transform_filters, workspace_size
+from tinyfer.kernels.winograd import (
+    chunk_gaps,
+    convolve,
+    convolve_at_once,
+    panel_width,
+    tile_table,
+    transform_filters,
+    workspace_size,
+)
 
 _NONE, _NO_BYTES = np.zeros(1, np.float32), np.zeros(1, np.uint8)
 
@@ -29,7 +41,6 @@ class _Step:
         self.scale, self.shift = deferred(bn, bn.running_mean.astype(np.float64), bn.running_var.astype(np.float64))
         self.raw_size = n * height * width * self.outputs
         self.below = (height // 2, width // 2, self.outputs) if self.pool else (height, width, self.outputs)
-        self.work = width * self.side**2
         if channels > 1:
             self._transform(n, workers)
 
@@ -37,13 +48,23 @@ class _Step:
         self.tile = m = answering_tile(n, self.side, self.height, self.width, self.channels, self.outputs)
         self.window, size = m + self.side - 1, self.channels * self.outputs
         self.tiles = -(-self.height // m) * -(-self.width // m)  # of one picture
-        share = -(-n * self.tiles // workers // TILE_ROWS) * TILE_ROWS  # no worker waits for another's last block
+        self.count = n * self.tiles
+        share = -(-self.count // workers // TILE_ROWS) * TILE_ROWS  # no worker waits for another's last block
         self.block = max(TILE_ROWS, min(share, block_tiles(self.window**2, self.channels, self.outputs)))
-        self.work = workspace_size(m, self.side, self.block, self.channels, self.outputs)
+        self.at_once = weights_cost_most(self.count, self.block, self.channels, self.outputs)
         u = np.empty(self.window**2 * size, np.float32)
         transform_filters(tiles.filter_transformer(FILTER, m, self.side), self.channels, self.outputs, self.w,
                           self.side * size, size, u, size, self.panel)
         self.w = u
+
+    def arrays(self, workers: int) -> tuple[tuple[int, ...], ...]:
+        """The shapes of what the kernel works in."""
+        if self.channels == 1:
+            return ((workers, self.width * self.side**2),)
+        if not self.at_once:
+            return ((workers, workspace_size(self.tile, self.side, self.block, self.channels, self.outputs)),)
+        v_gap, p_gap = chunk_gaps(self.count, self.channels, self.outputs)
+        return (self.window**2 * v_gap,), (self.window**2 * p_gap,), (workers, self.tile**2 * LANES)
 
 
 class FrozenRun:
@@ -60,7 +81,8 @@ class FrozenRun:
         self._x, self._y = np.empty(shape, np.float32), np.empty((self.n, *size), np.float32)
         self._buffers = [np.empty(max(step.raw_size for step in steps), np.float32) for _ in range(2)]
         self._index = np.empty(self._buffers[0].size, np.uint8)
-        self._work = np.empty((self.workers, max(step.work for step in steps)), np.float32)
+        shapes = [step.arrays(self.workers) for step in steps]
+        self._work = np.empty(max(sum(map(math.prod, arrays)) for arrays in shapes), np.float32)
         self._program: list[tuple] = []  # (kernel, arguments) in their order
         self._plan(steps)
 
@@ -96,16 +118,23 @@ class FrozenRun:
 
     def _convolution(self, step: _Step, before: _Step | None, source, raw) -> tuple:
         sink = (raw,) + (_NONE,) * 5
+        work = self._cut(step.arrays(self.workers))
         if step.channels == 1:
             return first_forward, (self.workers, tiles.multiplier(step.panel), tiles.finisher(STORE),
                                    bands(self.n, step.height), step.panel, source, step.w, sink, self.n, step.height,
-                                   step.width, step.side, step.outputs, self._work)
+                                   step.width, step.side, step.outputs, *work)
         form = DEFERRED if before else PLAIN
         scale, shift = (before.scale, before.shift) if before else (_NONE, _NONE)
         size = step.height * step.width * step.channels
         table = tile_table(step.height, step.width, step.channels, step.tile, step.window, step.side // 2)
-        return convolve, (self.workers, step.block, tiles.reader(INPUT, form, step.tile, step.side),
-                          tiles.multiplier(step.panel), tiles.writer(STORE, step.tile, step.side),
-                          (source, source, _NO_BYTES, scale, shift, shift, *table), size, size, step.w, step.panel,
-                          sink, self.n * step.tiles, step.tiles, step.window**2, step.height, step.width,
-                          step.channels, step.outputs, self._work)
+        kernel, cut = (convolve_at_once, ()) if step.at_once else (convolve, (step.block,))
+        return kernel, (self.workers, *cut, tiles.reader(INPUT, form, step.tile, step.side),
+                        tiles.multiplier(step.panel), tiles.writer(STORE, step.tile, step.side),
+                        (source, source, _NO_BYTES, scale, shift, shift, *table), size, size, step.w, step.panel,
+                        sink, step.count, step.tiles, step.window**2, step.height, step.width, step.channels,
+                        step.outputs, *work)
+
+    def _cut(self, shapes: tuple[tuple[int, ...], ...]) -> list[np.ndarray]:
+        """Arrays of these shapes, one behind the other, out of what all steps work in."""
+        ends = np.cumsum([math.prod(shape) for shape in shapes])
+        return [part.reshape(shape) for part, shape in zip(np.split(self._work, ends), shapes, strict=False)]

@@ -12,7 +12,7 @@ WORK_FLOATS = 160_000  # one worker's tiles of a block, transformed and multipli
 LARGE_FLOATS = 4_000_000  # transformed weights that come from memory for every block, so that a block should be large
 FEW = 16  # pictures below which a batch is small
 # What reading one transformed weight, and reading or writing one transformed pixel, cost in multiply-adds.
-WEIGHT_COST, PIXEL_COST = 18, 14
+WEIGHT_COST, PIXEL_COST = 9, 14
 
 
 def _tile_sizes() -> tuple[int, ...]:
@@ -74,7 +74,7 @@ def scheme(block, shape) -> str:
 
 
 def answering_tile(n: int, side: int, height: int, width: int, channels: int, outputs: int) -> int:
-    """The side of output tiles with which n pictures cost least: for many the training's, else F(4, 3) or F(2, 3)."""
+    """The side of output tiles with which n pictures cost least: for many the training's."""
     if n >= FEW or side == 5:
         return winograd_tile(side, height, width)
 
@@ -82,4 +82,10 @@ def answering_tile(n: int, side: int, height: int, width: int, channels: int, ou
         count = n * -(-height // m) * -(-width // m)
         return (m + 2) ** 2 * (channels * outputs * (count + WEIGHT_COST) + PIXEL_COST * count * (channels + outputs))
 
-    return min((4, 2) if len(TILE_SIZES) > 1 else TILE_SIZES, key=cost)
+    return min((4, 3, 2) if len(TILE_SIZES) > 1 else TILE_SIZES, key=cost)
+
+
+def weights_cost_most(count: int, block: int, channels: int, outputs: int) -> bool:
+    """Whether a convolution of `count` tiles in blocks would read far more weights, which it reads once a block, than
+    the tiles' own pixels: then all tiles are multiplied at once."""
+    return -(-count // block) * channels * outputs > 2 * count * (channels + outputs)

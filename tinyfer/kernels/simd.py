@@ -31,6 +31,7 @@ from tinyfer.kernels.compile import LANES, VECTOR_BITS
 TILE_ROWS = 6
 TILE_VECTORS = 2 if VECTOR_BITS == 256 else 4
 TILE_WIDTH = TILE_VECTORS * LANES
+SUMMED = 32  # products that a register tile adds up before their sum joins the rest
 
 _FLOAT, _INT32, _INT64 = ir.FloatType(), ir.IntType(32), ir.IntType(64)
 _ALIGN = 4  # our arrays are aligned to their elements only; unaligned loads cost nothing on aligned data
@@ -105,9 +106,9 @@ def gemm_tile(typing, rows, vectors, a, a0, a_row, a_col, b, b0, b_row, c, c0, c
     """C[i, :] += sum over k < depth of A[i, k] * B[k, :] for len(rows) rows and len(vectors) * LANES columns, float32;
     where `add` is false C is overwritten instead.
 
-    The sum starts from 0 and joins C at the end: a long sum that comes in several calls is added up in stretches, and
-    rounding errors grow with their length and with their number, not with the product (Higham, Accuracy and Stability,
-    section 4.2).
+    Every SUMMED products the sum joins C and starts from 0 again: rounding errors then grow with the length of these
+    stretches and with their number, not with the product (Higham, Accuracy and Stability, section 4.2). Of all
+    roundings of a Winograd convolution these count most.
 
     A[i, k] is a[a0 + i*a_row + k*a_col], B[k, j] is b[b0 + k*b_row + j], C[i, j] is c[c0 + i*c_row + j]: flat
     arrays."""
@@ -122,24 +123,31 @@ def gemm_tile(typing, rows, vectors, a, a0, a_row, a_col, b, b0, b_row, c, c0, c
                 for i in range(height) for j in range(width)]
         # One stack slot an accumulator: LLVM turns the slots into registers.
         slots = {(i, j): cgutils.alloca_once(builder, emit.vector) for i, j, _ in tile}
-        for slot in slots.values():
-            builder.store(emit.constant(0.0), slot)
         row_offsets = [emit.times(a_row, i) for i in range(height)]
-        with cgutils.for_range(builder, depth) as loop:
-            column = builder.gep(pa, [builder.mul(loop.index, a_col)])
-            row = builder.gep(pb, [builder.mul(loop.index, b_row)])
-            vs = [emit.load(row, _INT64(j * LANES)) for j in range(width)]
-            for i in range(height):
-                scalar = emit.broadcast(column, row_offsets[i])
-                for j in range(width):
-                    builder.store(emit.fma(scalar, vs[j], builder.load(slots[i, j])), slots[i, j])
-        with builder.if_else(emit.flag(13)) as (adding, overwriting):
-            with adding:
-                for i, j, offset in tile:
-                    emit.store(builder.fadd(emit.load(pc, offset), builder.load(slots[i, j])), pc, offset)
-            with overwriting:
-                for i, j, offset in tile:
-                    emit.store(builder.load(slots[i, j]), pc, offset)
+        stretches = builder.udiv(builder.add(depth, _INT64(SUMMED - 1)), _INT64(SUMMED))
+        with cgutils.for_range(builder, stretches) as stretch:
+            start = emit.times(stretch.index, SUMMED)
+            left = builder.sub(depth, start)
+            count = builder.select(builder.icmp_signed("<", left, _INT64(SUMMED)), left, _INT64(SUMMED))
+            top, first = (builder.gep(p, [builder.mul(start, step)]) for p, step in ((pa, a_col), (pb, b_row)))
+            for slot in slots.values():
+                builder.store(emit.constant(0.0), slot)
+            with cgutils.for_range(builder, count) as loop:
+                column = builder.gep(top, [builder.mul(loop.index, a_col)])
+                row = builder.gep(first, [builder.mul(loop.index, b_row)])
+                vs = [emit.load(row, _INT64(j * LANES)) for j in range(width)]
+                for i in range(height):
+                    scalar = emit.broadcast(column, row_offsets[i])
+                    for j in range(width):
+                        builder.store(emit.fma(scalar, vs[j], builder.load(slots[i, j])), slots[i, j])
+            later = builder.icmp_signed(">", stretch.index, _INT64(0))
+            with builder.if_else(builder.or_(emit.flag(13), later)) as (adding, overwriting):
+                with adding:
+                    for i, j, offset in tile:
+                        emit.store(builder.fadd(emit.load(pc, offset), builder.load(slots[i, j])), pc, offset)
+                with overwriting:
+                    for i, j, offset in tile:
+                        emit.store(builder.load(slots[i, j]), pc, offset)
         return context.get_dummy_value()
 
     return signature, codegen

@@ -95,6 +95,30 @@ def convolve(workers, block, read, multiply, write, source, a_size, b_size, u, p
                 work[worker])
 
 
+@kernel(parallel=True)
+def convolve_at_once(workers, read, multiply, write, source, a_size, b_size, u, panel, sink, count, tiles, frequencies,
+                     height, width, channels, outputs, v, products, buffers):
+    """`convolve` for so few tiles that reading the weights costs most: all tiles are read, then multiplied, then
+    written. Each panel of each frequency's weights is one task of the products, so no weight is read twice.
+
+    v, products: chunk_gaps of all tiles, for every frequency; buffers (workers, m^2 * LANES)."""
+    row = channels + GAP
+    v_gap, p_gap = count * row + GAP, count * outputs + GAP
+    for worker in numba.prange(workers):
+        first, last = worker * count // workers, (worker + 1) * count // workers
+        call_read(read, (source, a_size, b_size, first, last, tiles, channels, v, first * row, v_gap, channels, 0,
+                         row))
+    panels = outputs // panel
+    for task in numba.prange(frequencies * panels):
+        f, j = task // panels, task % panels
+        call_multiply(multiply, (1, v, f * v_gap, row, 1, u, (f * outputs + j * panel) * channels, channels * panel,
+                                 panel, products, f * p_gap + j * panel, outputs, count, channels, False))
+    for worker in numba.prange(workers):
+        first, last = worker * count // workers, (worker + 1) * count // workers
+        call_write(write, (sink, products[first * outputs:], p_gap, buffers[worker], first, last, height, width,
+                           outputs, 0))
+
+
 def workspace_size(m: int, r: int, block: int, channels: int, outputs: int) -> int:
     """Floats that one worker needs."""
     return (m + r - 1) ** 2 * (block * (channels + GAP + outputs) + 2 * GAP) + m * m * LANES
