@@ -11,7 +11,7 @@ from tinyfer.kernels.gemm import FEW, gemm, gemm_code
 
 COLUMNS = 64  # a block of columns of the result
 ROWS = 192  # a block of rows of the weights' or the input's gradient
-STRETCH = 64  # products to one call of gemm: long sums are added up in stretches (see gemm_tile)
+STRETCH = 64  # rows of the weights to one call of gemm: a block of them stays in the first-level cache
 
 
 @kernel(parallel=True)

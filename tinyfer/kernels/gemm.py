@@ -1,8 +1,8 @@
 """Matrix product on flat arrays with strides: the one inner loop that convolutions and dense layers share.
 
 `gemm` picks, when Numba compiles it, between two bodies: register tiles for float32 where the processor has vectors,
-and plain loops for every other dtype and processor. Both add the products in the order of k; tiles start each call's
-sum from 0 (see gemm_tile)."""
+and plain loops for every other dtype and processor. Both add the products in the order of k, tiles in short
+stretches (see gemm_tile)."""
 
 import functools
 

@@ -23,7 +23,7 @@ from tinyfer.kernels.simd import (
     transform_tile,
 )
 
-STRETCH = 128  # products summed at a time
+STRETCH = 128  # rows of a panel that stay in the first-level cache
 
 _FLOATS, _BYTES, _INTS, _INT = types.float32[::1], types.uint8[::1], types.int32[::1], types.int64
 # What tiles are read from: a, b, index, s, q, r of simd.read_tile, and the four arrays of winograd.tile_table.
@@ -73,8 +73,7 @@ def multiplier(panel: int) -> int:
     """C = A B, or C += A B where `add` is true, for B in panels of `panel` columns, number j from b0 + j * b_panel on.
 
     A (m,depth), each panel of B (depth,panel) and C (m, panels * panel) lie as in gemm. The sum over depth is cut into
-    stretches, for which a panel of B stays in the first-level cache and A in the second, and whose short sums keep
-    rounding errors small (see gemm_tile)."""
+    stretches, for which a panel of B stays in the first-level cache and A in the second."""
     vectors = (0,) * (panel // LANES)
 
     @kernel
