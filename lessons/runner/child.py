@@ -10,13 +10,11 @@ the guard of every parallel function)."""
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import faulthandler
 import json
 import os
 import pathlib
-import shutil
 import sys
 import tempfile
 import time
@@ -74,6 +72,13 @@ class Recorder:
 
     def pytest_collection_finish(self, session):
         self.channel.tell("collected", checks=[_label(item) for item in session.items])
+
+    def pytest_internalerror(self, excrepr, excinfo):
+        if isinstance(excinfo.value, MemoryError):
+            text = "the memory ran out. Is something kept from call to call, or an array far too large?"
+            self.channel.tell("unreadable", text=f"{course.shown(self.handin.path)}: {text}")
+        else:
+            self.channel.tell("broken", text=str(excrepr))
 
     def pytest_runtest_makereport(self, item, call):
         if call.excinfo:
@@ -140,19 +145,21 @@ def main() -> int:
     channel = Channel()
     lesson = course.find(request["lesson"])
     # A student's kernel may ask for a cache: it gets a folder that is thrown away.
-    numba.config.CACHE_DIR = tempfile.mkdtemp(prefix="lesson-")  # type: ignore[attr-defined]
-    atexit.register(shutil.rmtree, numba.config.CACHE_DIR, ignore_errors=True)  # type: ignore[attr-defined]
-    if request["job"] == "show":
-        from lessons.runner import pictures
+    with tempfile.TemporaryDirectory(prefix="lesson-", ignore_cleanup_errors=True) as cache:
+        numba.config.CACHE_DIR = cache  # type: ignore[attr-defined]
+        if request["job"] == "show":
+            from lessons.runner import pictures
 
-        return pictures.job(channel, lesson, request)
-    numba.set_num_threads(1)
-    if request["memory"]:
-        bound_memory(request["memory"])
-    for file in request["files"]:
-        check(channel, lesson, pathlib.Path(file), request["stop"], request["seconds"])
+            return pictures.job(channel, lesson, request)
+        numba.set_num_threads(1)
+        if request["memory"]:
+            bound_memory(request["memory"])
+        for file in request["files"]:
+            check(channel, lesson, pathlib.Path(file), request["stop"], request["seconds"])
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    status = main()
+    sys.stdout.flush()
+    os._exit(status)  # at once: a thread that the student's file has started may never end

@@ -14,7 +14,6 @@ import io
 import json
 import os
 import pathlib
-import re
 import time
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -108,10 +107,10 @@ def _row(handed: Handed, lessons: Sequence[Lesson], seconds: float | None) -> Ro
 
 def _result(handed: Handed, lesson: Lesson, seconds: float | None) -> grading.Result:
     with handed.laid_out(lesson) as path:
-        result = grading.grade(lesson, path, stop=False, seconds=seconds, apart=True)
-        names = re.escape(str(path.parent)) + "|" + re.escape(str(pathlib.Path(shown(path)).parent))
-        result.trouble = re.sub(f"(?:{names})[/\\\\]", "", result.trouble)
-        result.path = pathlib.Path(path.name)
+        result = grading.grade(lesson, path, seconds=seconds, apart=path.parent.parent)
+        short = pathlib.Path("work", path.name)
+        result.trouble = result.trouble.replace(shown(path), str(short))
+        result.path = short
     return result
 
 

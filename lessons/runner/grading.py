@@ -63,14 +63,14 @@ class Result:
 
 
 def grade(lesson: Lesson, path: pathlib.Path, *, stop=True, seconds: float | None = None, tell: Tell | None = None,
-          apart=False) -> Result:  # fmt: skip
-    """Check one file; `tell` hears of every event as it happens. stop: no further check after a failed one; apart: as
-    somebody else's file is checked, in its own folder, with bounds to all of the time and to the memory."""
+          apart: pathlib.Path | None = None) -> Result:  # fmt: skip
+    """Check one file; `tell` hears of every event as it happens. stop: no further check after a failed one; apart: a
+    folder to run in, as somebody else's file is checked, with bounds to all of the time and to the memory."""
     return grade_all(lesson, [path], stop=stop, seconds=seconds, tell=tell, apart=apart)[0]
 
 
 def grade_all(lesson: Lesson, paths: Sequence[pathlib.Path], *, stop=True, seconds: float | None = None,
-              tell: Tell | None = None, apart=False) -> list[Result]:  # fmt: skip
+              tell: Tell | None = None, apart: pathlib.Path | None = None) -> list[Result]:  # fmt: skip
     """Check several files, one process for as many as it survives."""
     results: list[Result] = []
     while len(results) < len(paths):
@@ -78,12 +78,13 @@ def grade_all(lesson: Lesson, paths: Sequence[pathlib.Path], *, stop=True, secon
     return results
 
 
-def _one_process(lesson: Lesson, paths, stop: bool, seconds: float, tell: Tell | None, apart: bool) -> list[Result]:
+def _one_process(lesson: Lesson, paths, stop: bool, seconds: float, tell: Tell | None,
+                 apart: pathlib.Path | None) -> list[Result]:  # fmt: skip
     request = {"job": "check", "lesson": lesson.name, "files": [str(p.resolve()) for p in paths], "stop": stop,
                "seconds": seconds, "memory": MEMORY if apart else None}  # fmt: skip
     results: list[Result] = []
     waiting, begun = "", time.perf_counter()  # the check that runs now; when the file's turn came
-    with Child(request, seconds, paths[0].parent if apart else None) as child:
+    with Child(request, seconds, apart) as child:
         for event in child.events():
             kind = event["event"]
             if kind == "file":
@@ -104,7 +105,7 @@ def _one_process(lesson: Lesson, paths, stop: bool, seconds: float, tell: Tell |
                 result.trouble = event["text"]
             if kind in ("end", "unreadable"):
                 waiting = ""
-                result.printed = child.take_prints()
+                result.printed += child.take_prints()
             result.seconds = time.perf_counter() - begun
             if tell:
                 tell(event)
@@ -141,7 +142,8 @@ class Child:
         for name in ("PYTEST_ADDOPTS", "PYTHONIOENCODING"):
             environment.pop(name, None)
         if self._folder:
-            environment |= {"TINYFER_WORK": str(self._folder), "NUMBA_NUM_THREADS": str(_threads())}
+            environment |= {"TINYFER_WORK": str(self._folder), "TMPDIR": str(self._folder),
+                            "NUMBA_NUM_THREADS": str(_threads())}  # fmt: skip
             environment |= dict.fromkeys(("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS"), "1")
         command = [sys.executable, "-m", "lessons.runner.child", json.dumps(self._request)]
         self._process = subprocess.Popen(command, env=environment, cwd=self._folder, stdin=subprocess.DEVNULL,

@@ -14,6 +14,7 @@ import copy
 import difflib
 import inspect
 import pathlib
+import traceback
 import types
 from collections.abc import Callable, Iterator
 
@@ -150,6 +151,8 @@ class Guarded:
         except (Fault, Todo):  # from a function of the check's own that was among the arguments
             raise
         except (Exception, SystemExit) as error:
+            if isinstance(error, MemoryError):  # what filled it up would be kept until the verdict is told
+                traceback.clear_frames(error.__traceback__)
             raise self._fault(error, stage, f) from error
         for i, (old, new) in enumerate(zip(before, given, strict=True)):
             changed = old is not None and i not in self._in_place and not np.array_equal(old, new, equal_nan=True)

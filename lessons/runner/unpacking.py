@@ -47,15 +47,15 @@ class Handed:
 
     @contextlib.contextmanager
     def laid_out(self, lesson: Lesson) -> Iterator[pathlib.Path]:
-        """The lesson's file and what lies beside it, fresh in a folder of their own."""
+        """The lesson's file and what lies beside it, fresh in the folder work/ of a folder of their own."""
         where = self.lessons[lesson.name].parent
         with tempfile.TemporaryDirectory(prefix="handin-", ignore_cleanup_errors=True) as folder:
             for path, content in self.files.items():
                 if path.is_relative_to(where):
-                    target = pathlib.Path(folder, path.relative_to(where))
+                    target = pathlib.Path(folder, "work", path.relative_to(where))
                     target.parent.mkdir(parents=True, exist_ok=True)
                     target.write_bytes(content)
-            yield pathlib.Path(folder, f"{lesson.name}.py")
+            yield pathlib.Path(folder, "work", f"{lesson.name}.py")
 
 
 def found(folder: pathlib.Path) -> tuple[list[Handed], list[str]]:
@@ -166,7 +166,7 @@ class _Folder:
         """Files that are not hidden, relative to the top; links are noted and left out."""
         waiting, count = [self.top], 0
         while waiting:
-            for path in sorted(waiting.pop().iterdir()):
+            for path in sorted(waiting.pop(0).iterdir()):
                 count += 1
                 if count > ENTRIES:
                     raise Unfit(f"it holds more than {ENTRIES:,} files: hand in the folder work/ alone")
