@@ -52,6 +52,8 @@ def _conv2d_forward(x, w, b, stride, pad):
     if w.shape[2] == w.shape[3]:
         yield "y", "the weight's two channel axes are swapped: w is (kh, kw, C_in, C_out)", \
             forward(x, np.ascontiguousarray(w.swapaxes(2, 3)), b, stride, pad)  # fmt: skip
+    yield "y", "the weights are reshaped to (K, kh*kw*C) where they should be turned: w.reshape(-1, K).T", \
+        forward(x, np.ascontiguousarray(w.reshape(w.shape[3], -1).T.reshape(w.shape)), b, stride, pad)  # fmt: skip
     for place, which in ((0, "first"), (-1, "last")):
         only = np.zeros_like(w)
         only[:, :, place] = w[:, :, place]
@@ -191,12 +193,24 @@ def _batchnorm_forward(x, gamma, beta, eps):
         whole = x.mean((1, 2), keepdims=True)
         yield "y", "each picture is normalised on its own: the statistics run over the batch too", \
             gamma * (x - whole) / np.sqrt(x.var((1, 2), keepdims=True) + eps) + beta  # fmt: skip
+    yield "y", "normalised over the channels of each pixel: each channel has its own mean, along axis 0 of (M, C)", \
+        gamma * (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + eps) + beta  # fmt: skip
+    summed = "the variance is not divided by the count N*H*W: it is a mean of squares"
+    yield "y", summed, normal(x, gamma, beta, mean, var * count, eps)
+    yield "var", summed, var * count
     whole = np.full_like(mean, x.mean()), np.full_like(var, x.var())
     yield "y", "all channels share one mean and variance: each channel has its own", normal(x, gamma, beta, *whole, eps)
-    yield from _batchnorm_eval_forward(x, gamma, beta, mean, var, eps)
+    yield from _normalised(x, gamma, beta, mean, var, eps)
 
 
 def _batchnorm_eval_forward(x, gamma, beta, mean, var, eps):
+    own = "the batch's own mean and variance are used: at evaluation those that are given"
+    yield "y", own, reference.batchnorm_eval_forward(x, gamma, beta, *cases.statistics(x), eps)
+    yield from _normalised(x, gamma, beta, mean, var, eps)
+
+
+def _normalised(x, gamma, beta, mean, var, eps):
+    """Mistakes in y = gamma * (x - mean) / sqrt(var + eps) + beta, wherever mean and var come from."""
     normal = reference.batchnorm_eval_forward
     yield "y", "gamma is missing", normal(x, np.ones_like(gamma), beta, mean, var, eps)
     yield "y", "beta is missing", normal(x, gamma, np.zeros_like(beta), mean, var, eps)
@@ -205,6 +219,8 @@ def _batchnorm_eval_forward(x, gamma, beta, mean, var, eps):
     yield "y", "eps is added outside the root: sqrt(var + eps)", gamma * (x - mean) / (np.sqrt(var) + eps) + beta
     yield "y", "eps is missing", gamma * (x - mean) / np.sqrt(var) + beta
     yield "y", "the mean is not subtracted", gamma * x / np.sqrt(var + eps) + beta
+    yield "y", "beta is scaled by gamma, too: y = gamma * xhat + beta", gamma * ((x - mean) / np.sqrt(var + eps) + beta)
+    yield "y", "gamma and beta are swapped", normal(x, beta, gamma, mean, var, eps)
 
 
 def _batchnorm_backward(dy, x, gamma, mean, var, eps):
@@ -216,9 +232,15 @@ def _batchnorm_backward(dy, x, gamma, mean, var, eps):
     yield "dx", "the way through the variance is missing: - xhat * average(dy * xhat)", scale * (dy - average)
     yield "dx", "the way through the mean is missing: - average(dy)", scale * (dy - xhat * weighted)
     right = dy - average - xhat * weighted
+    yield "dx", "the way through the variance has the wrong sign: it is taken off, - xhat * average(dy * xhat)", \
+        scale * (dy - average + xhat * weighted)  # fmt: skip
     yield "dx", "gamma is missing", right / np.sqrt(var + eps)
     yield "dx", "1/sqrt(var + eps) is missing", right * gamma
+    yield "dx", "the root is missing: divide by sqrt(var + eps)", right * gamma / (var + eps)
     yield "dx", "the sums are not divided by the count N*H*W", scale * (dy - average * count - xhat * weighted * count)
+    pixels = count / len(x)
+    yield "dx", "the sums are divided by N, and not by the count N*H*W: they run over pixels too", \
+        scale * (dy - (average + xhat * weighted) * pixels)  # fmt: skip
     yield from _affine_gradients(dy, x, xhat, axes)
 
 
