@@ -234,7 +234,8 @@ def test_slopes(mine):
 
 
 def test_small_cases_backward(mine):
-    hold_small(mine, BACKWARD)
+    """Three values a channel or more: of two, xhat is -1 and 1 whatever x is, and dx is nothing but rounding."""
+    hold_small(mine, BACKWARD, only=lambda case: case.args[1].size > 2 * case.args[1].shape[-1])
 
 
 @drawn(FORWARD)
