@@ -169,9 +169,15 @@ def dropout(x, p, rng, train):
 
 
 # %% wrong: hash for a number of the word
-# looks like: hash\(purpose\) is another number
+# looks like: of a word is another number in every Python
 def generator(seed, purpose, epoch, step):
     return np.random.default_rng([seed, hash(purpose) % 2**32, epoch, step])
+
+
+# %% wrong: hash of a text of all four
+# looks like: of a word is another number in every Python
+def generator(seed, purpose, epoch, step):
+    return np.random.default_rng(abs(hash(f"{seed} {purpose} {epoch} {step}")))
 
 
 # %% wrong: everything added up
