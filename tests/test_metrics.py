@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tinyfer.metrics import Scores, confusion_matrix, cross_entropy, wilson
+from tinyfer.metrics import Scores, confusion_matrix, cross_entropy, fit_temperature, reliability, softmax, wilson
 
 NAMES = ("a", "b", "c")
 
@@ -55,6 +55,29 @@ def test_headline_as_promised():
 def test_cross_entropy_is_stable_and_right():
     assert cross_entropy(np.zeros((4, 7), np.float32), np.arange(4)) == pytest.approx(np.log(7))
     assert cross_entropy(np.array([[1000.0, 0.0]], np.float32), np.array([1])) == 1000
+
+
+def test_calibration_by_hand():
+    """Four answers with confidence 0.9, of which three are right, and one with 0.6 that is right; none in between."""
+    p = np.array([[0.9, 0.1], [0.9, 0.1], [0.1, 0.9], [0.1, 0.9], [0.4, 0.6]])
+    found = reliability(p, np.array([0, 1, 1, 1, 1]), bins=10)
+    assert found.number.tolist() == [0] * 6 + [1, 0, 0, 4]
+    assert found.accuracy[[6, 9]].tolist() == [1, 0.75] and found.confidence[[6, 9]] == pytest.approx([0.6, 0.9])
+    assert found.error == pytest.approx((4 * 0.15 + 0.4) / 5)
+    assert reliability(np.array([[1.0, 0.0]]), np.array([0])).number[-1] == 1  # certain is in the last bin
+
+
+@pytest.mark.parametrize("true", [0.5, 1.0, 2.5])
+def test_the_temperature_is_found_and_calibrates(true):
+    """Labels drawn from softmax(z / true): that temperature is the most probable one."""
+    rng = np.random.default_rng(0)
+    z = 3 * rng.standard_normal((4000, 7)).astype(np.float32)
+    labels = (rng.random((4000, 1)) > softmax(z, true).cumsum(axis=1)).sum(axis=1)
+    found = fit_temperature(z, labels)
+    assert found == pytest.approx(true, rel=0.06)
+    around = [-np.log(softmax(z, t)[np.arange(4000), labels]).mean() for t in (0.99 * found, found, 1.01 * found)]
+    assert around[1] < min(around[0], around[2])
+    assert reliability(softmax(z, found), labels).error < 0.03 < reliability(softmax(z, 3 * true), labels).error
 
 
 def test_tables_hold_every_class_and_count():

@@ -49,8 +49,8 @@ def whole(tmp_path_factory):
 
 def test_a_run_folder_and_what_is_said(whole):
     out, process = whole
-    assert {path.name for path in out.iterdir()} == {"config.toml", "log.csv", "last.npz", "best.npz", "curves.png",
-                                                     "confusion.png", "report.html"}
+    assert {path.name for path in out.iterdir()} == {"config.toml", "log.csv", "last.npz", "best.npz", "final.npz",
+                                                     "curves.png", "confusion.png", "report.html"}
     lines = process.stdout.splitlines()
     assert "trains on train (168 pictures), validates on val (21 pictures); test (21) is left alone" in process.stdout
     assert len([line for line in lines if line.startswith("epoch ")]) == 3

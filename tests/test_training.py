@@ -11,7 +11,7 @@ import numba
 import numpy as np
 import pytest
 
-from tinyfer import checkpoint, data, evaluation, models, optim, runs, training
+from tinyfer import checkpoint, data, evaluation, models, optim, rehearsal, runs, training
 from tinyfer.errors import UserError
 from tinyfer.progress import Show, duration
 from tinyfer.seeds import generator
@@ -183,6 +183,26 @@ def test_a_lone_last_picture_is_left_out(faces):
     assert run.batches.steps_per_epoch == 3 and run.steps == 2
 
 
+def test_pictures_grow_and_the_average_begins_anew(faces):
+    model, seen = models.micro(generator(0, "weights"), size=24), []
+
+    class Sizes(Show):
+        def step(self, run):
+            seen.append((run.epoch, run.batches.batch(0, 0)[0].shape[1], run.ema.n))
+
+    config = small(epochs=5, grow=(16, 20), grow_share=0.7)
+    training.fit(model, faces.train, faces.val, config, show=Sizes())
+    sizes = [16, 16, 20, 20, 24]
+    assert seen == [(epoch, sizes[epoch], 7 * sum(size == sizes[epoch] for size in sizes[:epoch]) + step + 1)
+                    for epoch in range(5) for step in range(7)]
+    assert model.preprocess.size == 24
+
+
+def test_a_network_that_cannot_grow_says_so(faces):
+    with pytest.raises(UserError, match=r"--grow 16: vgg\(.*\) cannot take pictures of that size"):
+        training.Run(models.vgg(width=0.125), faces.train, faces.val, small(grow=(16,)))
+
+
 def test_a_loss_that_is_no_number_stops_with_one_sentence(faces, tmp_path):
     folder = folder_at(tmp_path)
     with np.errstate(all="ignore"), pytest.raises(UserError, match=r"epoch 1 at step \d of 7: lower --lr"):
@@ -221,6 +241,23 @@ def test_a_stopped_run_goes_on_to_the_same_bits(faces, tmp_path, seed, stop):
             training.fit(micro(seed), faces.train, faces.val, config, folder=parts, resume=True, show=At(step, stop))
         checkpoint.read(parts.last, checkpoint.RUN)
     training.fit(micro(seed), faces.train, faces.val, config, folder=parts, resume=True)
+    same_run(whole, parts)
+
+
+def test_a_growing_run_goes_on_to_the_same_bits(faces, tmp_path):
+    """Stopped in mid-epoch, at the last step before it grows, and at the first one after."""
+    config = small(epochs=3, grow=(16,), ema=0.9)
+    whole, parts = folder_at(tmp_path / "whole"), folder_at(tmp_path / "parts")
+
+    def fit(folder, **more):
+        model = models.micro(generator(0, "weights"), size=20)
+        return training.fit(model, faces.train, faces.val, config, folder=folder, **more)
+
+    fit(whole)
+    for step in (4, 3, 1):
+        with pytest.raises(Killed):
+            fit(parts, resume=True, show=At(step, killed))
+    fit(parts, resume=True)
     same_run(whole, parts)
 
 
@@ -281,6 +318,18 @@ def test_minutes_fixes_the_epochs_and_undoes_its_rehearsal(faces, tmp_path):
     assert run.rows[-1]["val_loss"] == plain.rows[-1]["val_loss"]
 
 
+def test_minutes_of_a_growing_run_count_every_size(faces, monkeypatch):
+    show, seconds = At(-1, None), {16: 0.1, 24: 1.0}
+    run = training.Run(models.micro(generator(0, "weights"), size=24), faces.train, faces.val,
+                       small(epochs=None, minutes=1.0, grow=(16,), grow_share=0.5))
+    monkeypatch.setattr(rehearsal, "rehearse", lambda run, *_: [seconds[run.batches.preprocess.size]] * 2)
+    monkeypatch.setattr(rehearsal, "time_of_validation", lambda run: 0.5)
+    rehearsal.plan_epochs(run, training.train_step, show)
+    assert run.epochs == 13  # 6 epochs of 7 steps of 0.1 s, 7 of 7 s, and 13 validations: 59.7 s
+    said = "4 warm steps say that an epoch takes 1.2 s at 16x16, 7.5 s at 24x24: into 1 minutes 13 epochs fit"
+    assert show.said == [said]
+
+
 def test_minutes_too_few_for_an_epoch_still_train_one(faces, tmp_path):
     show, folder = At(3, killed), folder_at(tmp_path)
     with pytest.raises(Killed):
@@ -311,7 +360,8 @@ def test_the_log_and_the_best_model(faces, tmp_path):
     logits = evaluation.logits(best, faces.val)
     row = run.rows[run.best["epoch"] - 1]
     assert (logits.argmax(axis=1) == faces.val.labels).mean() == row["val_accuracy"] == run.best["accuracy"]
-    assert {path.name for path in tmp_path.iterdir()} == {"log.csv", "last.npz", "best.npz", "curves.png"}
+    assert {path.name for path in tmp_path.iterdir()} == {"log.csv", "last.npz", "best.npz", "final.npz",
+                                                        "curves.png"}
 
 
 def test_validation_is_on_the_moving_average(faces):

@@ -179,25 +179,32 @@ def _base(kind) -> type:
     return kind
 
 
+def _item(kind) -> type | None:
+    """int for `tuple[int, ...]`; None for what is no tuple."""
+    return typing.get_args(kind)[0] if typing.get_origin(kind) is tuple else None
+
+
 _EXPECTED = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
 
 
 def _from_word(kind, word, where: str):
+    if isinstance(word, list):
+        return tuple(_from_word(_item(kind), part, where) for part in word)
     base = _base(kind)
     if base in (int, float):
         try:
             return base(word)
         except ValueError:
             raise UserError(f"{where} {word}: expected {_EXPECTED[base]}.") from None
-    return tuple(word) if isinstance(word, list) else word
+    return word
 
 
 def _from_toml(kind, value, where: str):
     base = _base(kind)
     if base is float and type(value) is int:
         return float(value)
-    if typing.get_origin(base) is tuple and isinstance(value, list) and all(isinstance(v, str) for v in value):
-        return tuple(value)
+    if (item := _item(kind)) and isinstance(value, list):
+        return tuple(_from_toml(item, part, where) for part in value)
     if base in _EXPECTED and type(value) is not base:
         raise UserError(f"{where} = {value!r}: expected {_EXPECTED[base]}.")
     return value
@@ -205,6 +212,8 @@ def _from_toml(kind, value, where: str):
 
 def _checked(field, kind, value, where: str):
     """value, if it is one that the field may have."""
+    if item := _item(kind):
+        return tuple(_checked(field, item, part, where) for part in value)
     told = field.metadata
     shown = where if "=" in where else f"{where} {value}"
     if told["choices"] and value not in told["choices"]:

@@ -11,7 +11,7 @@ import numpy as np
 from tinyfer import cli, data, evaluation, machine, models, sources
 from tinyfer.cli import option
 from tinyfer.errors import UserError
-from tinyfer.metrics import Scores
+from tinyfer.metrics import Scores, reliability, softmax
 
 PROG = "python -m tinyfer.evaluate"
 SPLITS = ("val", "train", "private")
@@ -42,9 +42,12 @@ def run(options: Options) -> int:
     model = models.load(path)
     source = options.data or _own_data(model, path)
     split = _split(sources.load(source, options.limit), options.split, source)
-    scores = measure(model, split, options)
+    logits, labels = measure(model, split, options), _labels(split, model)
+    scores = Scores.of(labels, logits.argmax(axis=1), model.labels)
+    temperature = model.meta.get("temperature", 1.0)
     told = {"model": str(path), "data": source, "split": split.name, "views": _views(options),
-            "note": model.meta.get("note", ""), **scores.as_dict()}
+            "note": model.meta.get("note", ""), **scores.as_dict(), "temperature": temperature,
+            "calibration_error": reliability(softmax(logits, temperature), labels).error}
     if options.json:
         print(json.dumps(told, indent=1))
     else:
@@ -69,14 +72,13 @@ def _split(dataset, name: str, source: str):
     return split
 
 
-def measure(model, split, options: Options) -> Scores:
-    """Scores of the model on the split, with a progress bar on a terminal."""
+def measure(model, split, options: Options) -> np.ndarray:
+    """The model's logits (N,7) on the split, with a progress bar on a terminal."""
     from tqdm import tqdm
 
     machine.say_if_cold(sys.stderr)
     with tqdm(total=len(split), unit=" pictures", leave=False, disable=not sys.stderr.isatty()) as bar:
-        logits = evaluation.logits(model, split, flip=options.flip, ten_crop=options.ten_crop, progress=bar.update)
-    return Scores.of(_labels(split, model), logits.argmax(axis=1), model.labels)
+        return evaluation.logits(model, split, flip=options.flip, ten_crop=options.ten_crop, progress=bar.update)
 
 
 def _labels(split, model):
@@ -96,7 +98,8 @@ def _views(options: Options) -> str:
 def text(told: dict, scores: Scores) -> str:
     """The figures for people; the first line is the accuracy with its 95 % interval."""
     lines = [scores.headline(),
-             f"balanced accuracy {100 * scores.balanced_accuracy:.2f} %, macro-F1 {scores.macro_f1:.3f}",
+             f"balanced accuracy {100 * scores.balanced_accuracy:.2f} %, macro-F1 {scores.macro_f1:.3f}, calibration "
+             f"error {100 * told['calibration_error']:.1f} %",
              f"{scores.total:,} pictures of {told['split']} ({told['data']}), {told['views']}; brackets: 95 % interval",
              "", scores.table(), "", scores.matrix()]
     if told["note"]:

@@ -1,9 +1,11 @@
-"""How good are the answers? Everything here is read off one confusion matrix: row = true class, column = answer."""
+"""How good are the answers, and do they know it? Scores are read off one confusion matrix: row = true class, column =
+answer; calibration compares how sure answers are with how often they are right."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -30,6 +32,52 @@ def cross_entropy(logits: np.ndarray, labels: np.ndarray) -> float:
     z -= z.max(axis=1, keepdims=True)
     log_p = z - np.log(np.exp(z).sum(axis=1, keepdims=True))
     return float(-log_p[np.arange(len(labels)), labels].mean())
+
+
+def softmax(logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
+    """Logits (N,K) -> probabilities float64 (N,K)."""
+    z = logits.astype(np.float64) / temperature
+    p = np.exp(z - z.max(axis=1, keepdims=True))
+    return p / p.sum(axis=1, keepdims=True)
+
+
+class Reliability(NamedTuple):
+    """Answers by how confident they were, a bin each: number, mean confidence and share that was right, (bins,)."""
+
+    number: np.ndarray
+    confidence: np.ndarray
+    accuracy: np.ndarray
+
+    @property
+    def error(self) -> float:
+        """The expected calibration error: mean |accuracy - confidence| over answers."""
+        return float((self.number * abs(self.accuracy - self.confidence)).sum() / max(1, self.number.sum()))
+
+
+def reliability(probabilities: np.ndarray, labels: np.ndarray, bins: int = 15) -> Reliability:
+    """Probabilities (N,K) and labels (N,) in bins of equal width of the largest probability (Guo et al. 2017,
+    arXiv:1706.04599); an empty bin holds zeros."""
+    confidence = probabilities.max(axis=1)
+    right = probabilities.argmax(axis=1) == labels
+    bin = np.minimum((confidence * bins).astype(int), bins - 1)
+    number = np.bincount(bin, minlength=bins)
+    sums = (np.bincount(bin, weights=values, minlength=bins) for values in (confidence, right))
+    return Reliability(number, *(total / np.maximum(1, number) for total in sums))
+
+
+def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
+    """The temperature T that makes softmax(logits / T) of logits (N,K) most probable for labels (N,): one number, so it
+    changes no answer, only how sure it is of them (Guo et al. 2017).
+
+    The loss is convex in 1 / T, so its slope changes sign once: halving finds where."""
+    z, rows = logits.astype(np.float64), np.arange(len(labels))
+    low, high = 0.05, 20.0  # of 1 / T
+    for _ in range(60):
+        middle = math.sqrt(low * high)
+        p = softmax(z, 1 / middle)
+        slope = ((p * z).sum(axis=1) - z[rows, labels]).sum()
+        low, high = (low, middle) if slope > 0 else (middle, high)
+    return 1 / math.sqrt(low * high)
 
 
 @dataclass(frozen=True)

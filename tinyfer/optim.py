@@ -170,6 +170,12 @@ class EMA:
         for name, average in self._average.items():
             average += share * (self._live[name] - average)
 
+    def restart(self) -> None:
+        """Forget what was averaged, and begin anew from the model as it is now."""
+        self.n = 0
+        for name, average in self._average.items():
+            average[...] = self._live[name]
+
     @contextlib.contextmanager
     def applied(self) -> Iterator[None]:
         """Inside the block the model holds the averages; afterwards its own numbers again."""

@@ -1,4 +1,4 @@
-"""A run's folder: config.toml, log.csv, last.npz, best.npz, curves.png, confusion.png, report.html."""
+"""A run's folder: config.toml, log.csv, last.npz, best.npz, final.npz, curves.png, confusion.png, report.html."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ CURVES_SHARE = 0.02  # of the time, at most, goes into drawing curves
 
 
 class Folder:
-    """The files of one run by name: last (to go on), best (to use), and what is written for people."""
+    """The files of one run by name: last (to go on), best (to use: the epoch that validated best), final (the last
+    epoch's model, which nothing was chosen by), and what is written for people."""
 
     def __init__(self, path):
         self.path = pathlib.Path(path)
-        self.last, self.best = self.path / "last.npz", self.path / "best.npz"
+        self.last, self.best, self.final = (self.path / f"{name}.npz" for name in ("last", "best", "final"))
         self.config, self.log = self.path / "config.toml", self.path / "log.csv"
         self.curves, self.confusion = self.path / "curves.png", self.path / "confusion.png"
         self.report = self.path / "report.html"

@@ -9,7 +9,7 @@ import pathlib
 import time
 from dataclasses import dataclass
 
-from tinyfer import ahead, cli, data, machine, models, ops, runs, sources, training
+from tinyfer import ahead, cli, data, machine, models, ops, rehearsal, runs, sources, training
 from tinyfer.cli import option
 from tinyfer.errors import UserError
 from tinyfer.progress import Live, duration
@@ -37,6 +37,8 @@ class Options(training.TrainConfig):
                               "average", choices=("compact", "fc3", "average"), group="data and model")
     dropout: float | None = option(None, "dropout before the last layer (default: the model's own)", low=0, high=0.95,
                                    group="data and model")
+    stage_dropout: float | None = option(None, "dropout after each stage of vgg and lite (default: none)", low=0,
+                                         high=0.95, group="data and model")
     use: str | None = option(None, "train with the kernels in a Python file of yours", metavar="FILE", group="run")
     threads: int | None = option(None, "processor threads (default: all); the result does not depend on it", low=1,
                                  group="run")
@@ -100,7 +102,7 @@ def build(options: Options) -> models.Model:
     wanted = _choices(options)
     for name in wanted:
         if name not in takes:
-            raise UserError(f"--{name}: {options.model} has no such choice; it is for "
+            raise UserError(f"--{name.replace('_', '-')}: {options.model} has no such choice; it is for "
                             f"{', '.join(other for other in models.NAMES if _takes(other, name))}.")
     size = options.size or takes["size"].default
     if options.crop is not None and options.crop > size:
@@ -112,7 +114,7 @@ def build(options: Options) -> models.Model:
 
 def _choices(options: Options) -> dict:
     """What the options say about the model beside its name and size."""
-    wanted = {name: getattr(options, name) for name in ("width", "head", "dropout")}
+    wanted = {name: getattr(options, name) for name in ("width", "head", "dropout", "stage_dropout")}
     return {name: value for name, value in wanted.items() if value is not None}
 
 
@@ -156,7 +158,7 @@ def _say_estimate(run: training.Run, kernels) -> None:
 
     x, y = run.batches.batch(0, 0)
     n = min(len(y), 32)
-    with training.undone(run):
+    with rehearsal.undone(run):
         seconds = userkernels.estimate(kernels, lambda: training.train_step(run, x[:n], y[:n]), n,
                                        run.steps * run.config.batch_size)
     print(f"with {', '.join(kernels)} of yours an epoch takes about {duration(seconds)}", flush=True)

@@ -18,16 +18,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tinyfer import checkpoint, evaluation, models, ops, optim
+from tinyfer import checkpoint, evaluation, models, ops, optim, rehearsal
 from tinyfer.cli import option
 from tinyfer.data import AUGMENTATIONS, Batches, Split
 from tinyfer.errors import UserError
 from tinyfer.metrics import Scores, cross_entropy
-from tinyfer.progress import Interrupt, Show, duration
+from tinyfer.progress import Interrupt, Show
 from tinyfer.seeds import generator
 
 EPOCHS = 6  # where neither --epochs nor --minutes says otherwise
-REHEARSAL = 30  # steps that are timed to know how many epochs fit
 MIXUP_UNTIL = 0.9  # of all steps: the rest is trained on the pictures as they are
 SCHEDULES = ("constant", "step", "plateau", "cosine", "one-cycle")
 RATES = {"sgd": 0.03, "adam": 0.001, "adamw": 0.001}
@@ -64,6 +63,11 @@ class TrainConfig:
                           high=10, group="optimisation")
     erasing: float | None = option(None, "probability that a box of the picture is erased (default: what --augment "
                                    "says)", low=0, high=1, group="optimisation")
+    grow: tuple[int, ...] = option((), "begin with pictures reduced to these sizes, one after the other: those are "
+                                   "quick (for networks that end in an average)", low=1, high=512, metavar="SIZE",
+                                   group="optimisation")
+    grow_share: float = option(0.4, "share of the epochs that --grow takes, evenly among its sizes", above=0, high=1,
+                               group="optimisation")
     seed: int = option(0, "everything random follows from it", low=0, high=2**63 - 1, group="optimisation")
     checkpoint_every: float = option(120.0, "seconds between two saves within an epoch", low=0, group="run")
 
@@ -94,6 +98,8 @@ class Run:
         if len(val) == 0:
             raise UserError("there are no pictures to validate on; hold some out with data.hold_out.")
         self.model, self.config, self.val, self.about = model, config, val, about or {}
+        self.train = train
+        self._check_sizes()
         self.batches = Batches(train, config.batch_size, model.preprocess, config.seed, config.augment, config.erasing)
         # A lone picture at the end has no batch statistics worth the name: leave it for the next epoch's order.
         alone = len(train) % config.batch_size == 1 and self.batches.steps_per_epoch > 1
@@ -109,6 +115,31 @@ class Run:
         self.best: dict | None = None  # epoch, accuracy and confusion matrix of the best validation
         self.plateau = {"factor": 1.0, "best": -1.0, "waited": 0}
         self._identity = _identity(model, train, val, config, self.about)
+
+    def _check_sizes(self) -> None:
+        """UserError where the network cannot take pictures of a size that it is to begin with."""
+        for size in self.config.grow:
+            try:
+                self.model.output_shape(self.model.preprocess.at(size).shape)
+            except UserError as error:
+                raise UserError(f"--grow {size}: {self.model!r} cannot take pictures of that size: {error}") from None
+
+    def size(self, epoch: int, epochs: int) -> int:
+        """The size of the pictures in an epoch, counted from 0, of so many."""
+        sizes, small = self.config.grow, round(self.config.grow_share * epochs)
+        return sizes[epoch * len(sizes) // small] if sizes and epoch < small else self.model.preprocess.size
+
+    def take_size(self, size: int | None = None) -> None:
+        """Make batches of pictures of the size that this epoch asks for (or of the one given).
+
+        Where another size begins the moving average begins anew: the weights before were made for other pictures."""
+        config, epochs = self.config, self.epochs or 1
+        size = size or self.size(self.epoch, epochs)
+        if size != self.batches.preprocess.size:
+            self.batches = Batches(self.train, config.batch_size, self.model.preprocess, config.seed, config.augment,
+                                   config.erasing, size)
+        if self.ema and self.step == 0 < self.epoch and size != self.size(self.epoch - 1, epochs):
+            self.ema.restart()
 
     @property
     def global_step(self) -> int:
@@ -188,6 +219,7 @@ def _identity(model, train: Split, val: Split, config: TrainConfig, about: dict)
     """What must be the same for a run to go on to the same bits: settings, model, pictures, a student's kernels."""
     settings = dataclasses.asdict(config)
     del settings["checkpoint_every"]
+    settings["grow"] = list(config.grow)  # as it comes back from JSON
     described = checkpoint.model_meta(model)
     return {"model": described["name"], **{name: described[name] for name in ("options", "preprocess")}, **settings,
             "training_pictures": _digest(train), "validation_pictures": _digest(val), "kernels": about.get("kernels")}
@@ -233,9 +265,9 @@ def fit(model: models.Model, train: Split, val: Split, config: TrainConfig | Non
         show.say(f"resuming at epoch {run.epoch + 1}, step {run.step} of {run.steps}")
     if run.finished:
         return run
-    warm_up(run)
+    rehearsal.warm_up(run, train_step)
     if run.epochs is None:
-        plan_epochs(run, show)
+        rehearsal.plan_epochs(run, train_step, show)
     with Interrupt() as interrupt, show.running(run):
         while not run.finished:
             train_epoch(run, folder, show, interrupt)
@@ -252,6 +284,7 @@ def fit(model: models.Model, train: Split, val: Split, config: TrainConfig | Non
 
 def train_epoch(run: Run, folder, show: Show, interrupt: Interrupt) -> None:
     """The steps of an epoch from where the run stands to its end, with a save whenever one is due."""
+    run.take_size()
     saved = tick = time.perf_counter()
     with contextlib.closing(run.batches.iterate(run.epoch, run.step)) as batches:  # type: ignore[type-var]
         while run.step < run.steps:
@@ -319,10 +352,11 @@ def validate(run: Run, folder) -> None:
         better = run.best is None or scores.accuracy > run.best["accuracy"]
         if better:
             run.best = {"epoch": run.epoch + 1, "accuracy": scores.accuracy, "confusion": scores.confusion.tolist()}
-            run.model.meta = {**run.about, "epoch": run.epoch + 1, "val_accuracy": scores.accuracy,
-                              "seed": run.config.seed}
-            if folder:
-                models.save(run.model, folder.best)
+        run.model.meta = {**run.about, "epoch": run.epoch + 1, "val_accuracy": scores.accuracy, "seed": run.config.seed}
+        if folder and better:
+            models.save(run.model, folder.best)
+        if folder and run.epoch + 1 == run.epochs:
+            models.save(run.model, folder.final)
     sums = run.sums
     run.seconds += time.perf_counter() - start
     figures = (run.epoch + 1, run.global_step, run.seconds, run.rate(run.global_step - 1),
@@ -351,63 +385,3 @@ def diverged(run: Run, what: str) -> UserError:
     return UserError(f"{what} stopped being a finite number in epoch {run.epoch + 1} at step {run.step + 1} of "
                      f"{run.steps}: lower --lr (now {run.config.peak_lr:g}) or raise --warmup (now "
                      f"{run.config.warmup:g}); what was saved before is still there.")
-
-
-# ----------------------------------------------------------------------------------------------------- before it begins
-
-
-def warm_up(run: Run) -> None:
-    """One step and one answer on two pictures, undone afterwards: every kernel is compiled before the clock runs."""
-    with undone(run):
-        x, y = run.batches.batch(0, 0)
-        try:
-            train_step(run, x[:2], y[:2])
-        except ValueError as error:  # a net that cannot take this batch or picture size says so now
-            raise UserError(f"this model cannot be trained so: {error}") from error
-        evaluation.logits(run.model, run.val.take(slice(0, 1)))
-
-
-def plan_epochs(run: Run, show: Show) -> None:
-    """Fix the number of epochs that fit into config.minutes, from the time of some steps, which are then undone."""
-    assert run.config.minutes is not None
-    budget = 60 * run.config.minutes
-    start = time.perf_counter()
-    with undone(run):
-        taken = rehearse(run, budget / 10)
-        pictures = run.val.take(slice(0, 256))
-        begun = time.perf_counter()
-        evaluation.logits(run.model, pictures)
-        validation = (time.perf_counter() - begun) * len(run.val) / len(pictures)
-    epoch = run.steps * float(np.mean(taken)) + validation
-    run.seconds = time.perf_counter() - start
-    fit_in = max(1, int((budget - run.seconds) / epoch))
-    run.epochs = min(fit_in, run.config.epochs or fit_in)
-    fits = f"{run.epochs} {'epoch fits' if run.epochs == 1 else 'epochs fit'}"
-    if epoch > budget - run.seconds:
-        fits = "not even one epoch fits, so it will be one"
-    show.say(f"{len(taken)} warm steps say that an epoch takes {duration(epoch)}: into {run.config.minutes:g} minutes "
-             f"{fits}")
-
-
-def rehearse(run: Run, at_most: float) -> list[float]:
-    """Seconds of each of REHEARSAL steps, or of as many (two or more) as end within at_most seconds."""
-    taken: list[float] = []
-    first = time.perf_counter()
-    while len(taken) < REHEARSAL:
-        with contextlib.closing(run.batches.iterate(len(taken))) as batches:  # type: ignore[type-var]
-            tick = time.perf_counter()
-            for _, (x, y) in zip(range(run.steps), batches, strict=False):
-                train_step(run, x, y)
-                tick, before = time.perf_counter(), tick
-                taken.append(tick - before)
-                if len(taken) >= REHEARSAL or (len(taken) >= 2 and tick - first > at_most):
-                    return taken
-    return taken
-
-
-@contextlib.contextmanager
-def undone(run: Run):
-    """Whatever happens to the run's arrays inside the block has not happened after it."""
-    before = run.arrays()
-    yield
-    run.load_arrays(before)

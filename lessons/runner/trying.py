@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from matplotlib.ticker import MaxNLocator
 
-from tinyfer import data, kernels, models, ops, plots, reference, sources, training, userkernels
+from tinyfer import data, kernels, models, ops, plots, reference, rehearsal, sources, training, userkernels
 from tinyfer.errors import UserError
 from tinyfer.progress import Live, duration
 from tinyfer.seeds import generator
@@ -138,7 +138,7 @@ def estimate(plan: Plan, plugged: userkernels.Kernels) -> float:
     run = training.Run(plan.model(), plan.dataset.train, plan.dataset.val, training.TrainConfig(ema=0))
     x, y = run.batches.batch(0, 0)
     n = min(len(y), SAMPLE)
-    with training.undone(run):
+    with rehearsal.undone(run):
         return userkernels.estimate(
             plugged, lambda: training.train_step(run, x[:n], y[:n]), n, len(plan.dataset.train)
         )
