@@ -117,7 +117,7 @@ MUTANTS = [
     _mutant("norm", "combine_moments: a NaN becomes a variance of 0", "np.where(variance < 0, 0.0, variance)",
             "np.where(variance > 0, variance, 0.0)", _FUSED + "rounding_makes_no_variance_negative"),
     # the first layer
-    _mutant("first", "a neighbour's pixel for the padding", "0 <= z < width", "0 <= z <= width",
+    _mutant("first", "a neighbour's pixel for the padding", "min(width, width - shift)", "width",
             _ANSWER + "[first layer-None]"),
     _mutant("first", "no pivot", "outputs + k] = y[pixel * outputs + k]", "outputs + k] = 0", _FAR + "[1]"),
     # what stands between

@@ -14,10 +14,15 @@ import tinyfer
 from tinyfer import data, detectors, evaluation, faces, infer, models, ops
 from tinyfer.data import Preprocess, Split, folders
 from tinyfer.errors import UserError
-from tinyfer.faces import Box, FaceReader, grey, open_picture
+from tinyfer.faces import Box, FaceReader, open_picture
 
 MEDIA = os.environ.get("TINYFER_MEDIA")
 ROOT = pathlib.Path(__file__).parent.parent
+
+
+def grey(picture):
+    """A Pillow image in Pillow's own grey."""
+    return np.array(picture.convert("L"))
 
 
 def drawn(size, expression="happy", seed=None, **fixed):

@@ -257,8 +257,8 @@ def test_all_tiles_at_once_or_in_blocks_are_the_same_bits(key, monkeypatch):
 
 
 def test_few_tiles_of_many_channels_are_multiplied_at_once():
-    assert schemes.weights_cost_most(9, 6, 512, 512) and not schemes.weights_cost_most(144, 30, 64, 64)
-    assert not schemes.weights_cost_most(128 * 9, 96, 256, 256)
+    assert schemes.weights_cost_most(1, 9, 6, 512, 512) and not schemes.weights_cost_most(1, 9, 12, 512, 512)
+    assert not schemes.weights_cost_most(1, 144, 30, 64, 64) and not schemes.weights_cost_most(128, 1152, 96, 256, 256)
 
 
 def test_answers_are_fresh():

@@ -21,7 +21,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from tinyfer import detectors, infer, models, ops
-from tinyfer.data.preprocess import Preprocess
+from tinyfer.data.preprocess import Preprocess, luminance
 from tinyfer.detectors import SMALLEST, Box, Detector, whole
 from tinyfer.errors import UserError
 
@@ -73,11 +73,6 @@ def open_picture(source) -> Image.Image:
     if isinstance(source, (bytes, bytearray)):
         return _decoded(bytes(source), "the picture")
     return _decoded(_file_bytes(pathlib.Path(source)), str(source))
-
-
-def grey(picture: Image.Image) -> np.ndarray:
-    """A Pillow image -> uint8 (H,W): 0.299 R + 0.587 G + 0.114 B, as the loaders of data sets do it."""
-    return np.array(picture.convert("L"))
 
 
 def _file_bytes(path: pathlib.Path) -> bytes:
@@ -192,7 +187,7 @@ def prepared(picture: np.ndarray, boxes: list[Box], preprocess: Preprocess, marg
     for i, box in enumerate(boxes):
         crop = picture if [box] == whole(picture) else square_crop(picture, box, margin)
         if crop.ndim == 3:
-            crop = grey(Image.fromarray(np.ascontiguousarray(crop)))
+            crop = luminance(crop)
         if (factor := max(crop.shape) // CROP_SIDE) > 1:
             crop = np.asarray(Image.fromarray(crop).reduce(factor))
         out[i] = preprocess.prepare(crop[None])[0]

@@ -36,10 +36,13 @@ class Plan:
             raise ValueError(f"Plan(batch={batch}): expected the number of pictures to work on at a time, 1 or more")
         self.batch = batch
         self._check, self._classes = model.check_input, len(model.labels)
+        self._checked: set[tuple] = set()
         self._parts = list(_parts(model))
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
-        self._check(x)
+        if (kind := (x.dtype, *x.shape[1:])) not in self._checked:
+            self._check(x)
+            self._checked.add(kind)
         parts = [self._run(x[start : start + self.batch]) for start in range(0, len(x), self.batch)]
         return np.concatenate(parts) if parts else np.zeros((0, self._classes), np.float32)
 

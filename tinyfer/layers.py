@@ -373,6 +373,7 @@ class ConvStack(Sequential):
         self.input_gradient = True
         # of the two shapes last seen: whole batches, and the last one
         self._runs: dict[Shape, fused.FusedStack | frozen.FrozenRun] = {}
+        self._obstacles: dict[Shape, str] = {}  # by shapes that were asked about
 
     def forward(self, x, train=False, keep=None):
         keep = train if keep is None else keep
@@ -411,6 +412,11 @@ class ConvStack(Sequential):
         """Why inputs of this shape (H, W, C) cannot take the fused way; "" where they can."""
         if ops.overridden(*self.OPS):
             return "an op of the blocks is overridden"
+        if shape not in self._obstacles:
+            self._obstacles[shape] = self._seek_obstacle(shape)
+        return self._obstacles[shape]
+
+    def _seek_obstacle(self, shape: Shape) -> str:
         for name, block in self.layers.items():
             if why := schemes.obstacle(block, shape):
                 return f"{name}: {why}"

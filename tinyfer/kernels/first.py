@@ -9,15 +9,21 @@ from tinyfer.kernels.tiles import call_finish, call_multiply, call_read
 
 @kernel
 def _patches(x, patches, picture, row, height, width, side):
-    """The side x side neighbourhood of each pixel of one row of a one-channel picture, zeros outside: (width,
-    side^2)."""
-    pad = side // 2
-    for q in range(width):
-        for i in range(side):
-            for j in range(side):
-                y, z = row + i - pad, q + j - pad
-                inside = 0 <= y < height and 0 <= z < width
-                patches[(q * side + i) * side + j] = x[(picture * height + y) * width + z] if inside else 0
+    """The side x side neighbourhood of each pixel of one row of a one-channel picture, zeros outside: (side^2, width).
+    A neighbour of all pixels is the row that it lies in, shifted: a plain copy."""
+    for i in range(side):
+        y = row + i - side // 2
+        line = (picture * height + y) * width
+        for j in range(side):
+            out, shift = (i * side + j) * width, j - side // 2
+            inside = 0 <= y < height
+            first, last = max(0, -shift), min(width, width - shift)
+            for q in range(first, last):
+                patches[out + q] = x[line + q + shift] if inside else 0
+            for q in range(first):
+                patches[out + q] = 0
+            for q in range(last, width):
+                patches[out + q] = 0
 
 
 @kernel
@@ -31,7 +37,7 @@ def _forward_bands(multiply, finish, first, last, bands, panel, x, w, sink, heig
         for p in range(top, below):
             _patches(x, patches, band // bands, p, height, width, side)
             pixel = (band // bands * height + p) * width
-            call_multiply(multiply, (panels, patches, 0, depth, 1, w, 0, panel, outputs, y, pixel * outputs, outputs,
+            call_multiply(multiply, (panels, patches, 0, 1, width, w, 0, panel, outputs, y, pixel * outputs, outputs,
                                      width, depth, False))
             if p == top and pivot.size > 1:
                 for k in range(outputs):
@@ -43,7 +49,7 @@ def _forward_bands(multiply, finish, first, last, bands, panel, x, w, sink, heig
 def first_forward(workers, multiply, finish, bands, panel, x, w, sink, n, height, width, side, outputs, patches):
     """Convolution of one-channel pictures x (n,height,width) with w (side,side,1,K) -> y (n,height,width,K) of the
     sink, and its sums around the first pixel, one row for each of a picture's `bands` bands of rows. patches (workers,
-    width * side^2)."""
+    side^2 * width)."""
     for worker in numba.prange(workers):
         _forward_bands(multiply, finish, worker * n * bands // workers, (worker + 1) * n * bands // workers, bands,
                        panel, x, w, sink, height, width, side, outputs, patches[worker])
@@ -60,7 +66,7 @@ def _gradient_bands(read, multiply, first, last, bands, panel, x, source, a_size
             pixel = (band // bands * height + p) * width
             call_read(read, (source, a_size, b_size, pixel, pixel + width, height * width, outputs, line, 0, 0,
                              outputs, 0, outputs))
-            call_multiply(multiply, (panels, patches, 0, 1, depth, line, 0, panel, outputs, parts[band], 0, outputs,
+            call_multiply(multiply, (panels, patches, 0, width, 1, line, 0, panel, outputs, parts[band], 0, outputs,
                                      depth, width, p > top))
 
 

@@ -51,7 +51,7 @@ class _Step:
         self.count = n * self.tiles
         share = -(-self.count // workers // TILE_ROWS) * TILE_ROWS  # no worker waits for another's last block
         self.block = max(TILE_ROWS, min(share, block_tiles(self.window**2, self.channels, self.outputs)))
-        self.at_once = weights_cost_most(self.count, self.block, self.channels, self.outputs)
+        self.at_once = weights_cost_most(n, self.count, self.block, self.channels, self.outputs)
         u = np.empty(self.window**2 * size, np.float32)
         transform_filters(tiles.filter_transformer(FILTER, m, self.side), self.channels, self.outputs, self.w,
                           self.side * size, size, u, size, self.panel)
@@ -78,6 +78,7 @@ class FrozenRun:
         for block in blocks:
             steps.append(_Step(block, self.n, self.workers, *size))
             size = steps[-1].below
+        self._lay_together(steps)
         self._x, self._y = np.empty(shape, np.float32), np.empty((self.n, *size), np.float32)
         self._buffers = [np.empty(max(step.raw_size for step in steps), np.float32) for _ in range(2)]
         self._index = np.empty(self._buffers[0].size, np.uint8)
@@ -85,6 +86,14 @@ class FrozenRun:
         self._work = np.empty(max(sum(map(math.prod, arrays)) for arrays in shapes), np.float32)
         self._program: list[tuple] = []  # (kernel, arguments) in their order
         self._plan(steps)
+
+    @staticmethod
+    def _lay_together(steps: list[_Step]) -> None:
+        """All weights in one array: one so large gets large pages, and reading it waits less for their addresses."""
+        together = np.concatenate([step.w for step in steps])
+        ends = np.cumsum([step.w.size for step in steps])
+        for step, part in zip(steps, np.split(together, ends[:-1]), strict=True):
+            step.w = part
 
     def fits(self, shape) -> bool:
         """True while the input's shape and the number of threads are those that the arrays were made for."""

@@ -85,7 +85,7 @@ def answering_tile(n: int, side: int, height: int, width: int, channels: int, ou
     return min((4, 3, 2) if len(TILE_SIZES) > 1 else TILE_SIZES, key=cost)
 
 
-def weights_cost_most(count: int, block: int, channels: int, outputs: int) -> bool:
-    """Whether a convolution of `count` tiles in blocks would read far more weights, which it reads once a block, than
-    the tiles' own pixels: then all tiles are multiplied at once."""
-    return -(-count // block) * channels * outputs > 2 * count * (channels + outputs)
+def weights_cost_most(n: int, count: int, block: int, channels: int, outputs: int) -> bool:
+    """Whether a convolution of n pictures, `count` tiles, in blocks, each of which reads all weights, would read more
+    of them again than there are pixels in the tiles: then all are multiplied at once. Many would not fit a cache."""
+    return n < FEW and (-(-count // block) - 1) * channels * outputs > count * (channels + outputs)
