@@ -1,7 +1,8 @@
 """docs/how-it-is-fast.md: measure its ten steps, then write docs/fast.json, the figures in the text, and the pictures.
 
     python -m tools.fast                      measure (about 2 minutes on a quiet machine), then write all
-    python -m tools.fast --bench bench.json   the same from a pass of `python -m tinyfer.bench` that is there already
+    python -m tools.fast --bench bench.json   the same from a pass of `python -m tinyfer.bench` that is there already;
+                                              README.md then shows its table and pictures
     python -m tools.fast --draw               write text and pictures anew from docs/fast.json
 
 The text holds its figures between <!-- figures: NAME --> and <!-- end -->; what stands there is written here. Whatever
@@ -19,9 +20,9 @@ import numpy as np
 
 from tinyfer import checkpoint, cli
 from tinyfer.bench import __main__ as bench
-from tinyfer.bench import arithmetic, common, facts, loops
+from tinyfer.bench import arithmetic, common, facts, loops, pictures
 from tinyfer.bench.pictures import limit
-from tinyfer.bench.table import Report
+from tinyfer.bench.table import Report, markdown
 from tinyfer.cli import option
 from tinyfer.errors import UserError
 from tinyfer.kernels import simd
@@ -30,6 +31,7 @@ from tools import fast_pictures
 from tools.fast_pictures import number
 
 DOCS = pathlib.Path(__file__).resolve().parent.parent / "docs"
+README, BENCH = DOCS.parent / "README.md", DOCS / "bench.json"
 TEXT, FIGURES, IMAGES = DOCS / "how-it-is-fast.md", DOCS / "fast.json", DOCS / "images" / "fast"
 WAYS = [way for way in arithmetic.LADDER if way != "apart"]  # in the order of the ten steps
 USUAL = (0, 1, -1, 2, -2)  # interpolation points of F(4, 3) as most use them
@@ -51,7 +53,8 @@ def run(options: Options) -> int:
     if options.draw:
         told = json.loads(FIGURES.read_text(encoding="utf-8"))
     else:
-        told = chosen(from_file(options.bench) if options.bench else measure(options.threads or facts.cores()))
+        whole = from_file(options.bench) if options.bench else measure(options.threads or facts.cores())
+        told = chosen(whole)
         write(FIGURES, json.dumps(told, indent=1, allow_nan=False) + "\n")
     blocks = figures(told)
     print("\n".join(["", blocks["machine"], "", blocks["table"]]))
@@ -60,7 +63,18 @@ def run(options: Options) -> int:
     write(TEXT, filled(TEXT.read_text(encoding="utf-8"), blocks))
     for name, figure in drawings(told).items():
         write(IMAGES / f"{name}.svg", svg(figure).decode())
+    if options.bench:
+        show_in_readme(whole)
     return 0
+
+
+def show_in_readme(whole: dict) -> None:
+    """The pass of the bench kept as docs/bench.json, its table in README.md, its pictures beside the others."""
+    write(BENCH, json.dumps(whole, indent=1, allow_nan=False) + "\n")
+    write(README, filled(README.read_text(encoding="utf-8"), {"bench": markdown(whole)}))
+    for name, figure in (("bench-ladder", pictures.ladder(whole)), ("bench-roofline", pictures.roofline(whole))):
+        if figure is not None:
+            write(IMAGES / f"{name}.svg", svg(figure).decode())
 
 
 def write(path: pathlib.Path, text: str) -> None:

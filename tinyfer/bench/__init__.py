@@ -8,7 +8,7 @@ Before it is timed, each peer must give our losses (or logits) on the same weigh
 bench.json is one object:
 
     machine    processor (as the system names it), system, cores, threads, vector_bits, memory_gb, compiler,
-               load_at_start (load average a core), versions {package: version or null}
+               load_at_start (share of each core that others used), versions {package: version or null}
     ratios     {key: number or null}, exactly the keys of tinyfer.bench.table.FIGURES: medians over rounds. How many
                times as fast as the peer (train_*, infer_*); direct-equivalent FLOP/s over the measured peak
                (step_over_fma_peak); a share of the peer's (peak_memory_vs_torch); seconds (*_s); a share of 1

@@ -131,8 +131,8 @@ def warn_if_busy(report: Report, show: Show) -> None:
     """Say so at once where the machine has other work."""
     load = report.machine["load_at_start"]
     if load is not None and load > facts.BUSY:
-        report.warnings.append(f"the load average was {load:.2f} a core before we began: other programs are at work, "
-                               f"and these figures cannot be right; measure again on a quiet machine.")
+        report.warnings.append(f"other programs used {100 * load:.0f} % of the processor before we began: these "
+                               f"figures cannot be right; measure again on a quiet machine.")
         show.say(f"warning: {report.warnings[-1]}\n")
 
 

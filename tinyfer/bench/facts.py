@@ -97,9 +97,15 @@ def compiler() -> str | None:
     return next((name for name in names if shutil.which(name)), None)
 
 
-def load() -> float | None:
-    """The load average of the last minute for each core; None where the system counts none."""
-    return round(os.getloadavg()[0] / cores(), 2) if hasattr(os, "getloadavg") else None
+def load(seconds: float = 1.0) -> float | None:
+    """The share of each core that other programs use at this moment (Linux), else the last minute's load average for
+    each core; None where the system counts neither."""
+    others, own = Others(), time.process_time()
+    time.sleep(seconds)
+    share = others.share(time.process_time() - own)
+    if share is None and hasattr(os, "getloadavg"):
+        share = os.getloadavg()[0] / cores()
+    return share if share is None else round(share, 2)
 
 
 class Others:

@@ -1,0 +1,94 @@
+"""Make a shipped model of a finished run on FER-2013, and keep the run's papers:
+
+    python -m tools.ship RUN NAME --data fer2013.csv
+
+What is shipped is final.npz, the last epoch's model, which no figure was chosen by. Its temperature is fitted on
+PublicTest. Written are tinyfer/weights/NAME.npz, with matrices as float16, and docs/runs/RUN: the run's settings, log
+and curves, and scores.json, how the shipped file does on PublicTest by one view, two and ten."""
+
+from __future__ import annotations
+
+import json
+import pathlib
+import shutil
+from dataclasses import dataclass
+
+import numpy as np
+
+from tinyfer import cli, evaluation, models, runs, sources
+from tinyfer.cli import option
+from tinyfer.errors import UserError
+from tinyfer.metrics import Scores, fit_temperature, reliability, softmax
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+PROTOCOL = ("trained on FER-2013 Training, every choice made on PublicTest, PrivateTest never read; one network, no "
+            "other data")
+LICENCE = "MIT, as the code; the pictures it was trained on are not distributed"
+VIEWS: dict[str, dict] = {"one view": {}, "picture and mirror image": {"flip": True}, "ten views": {"ten_crop": True}}
+
+
+@dataclass(frozen=True)
+class Options:
+    """The flags of this program."""
+
+    run: str = option("", "the folder of a finished run", metavar="RUN", positional=True)
+    name: str = option("", "the name by which it will be loaded", metavar="NAME", positional=True)
+    data: str = option("", "FER-2013, with its PublicTest", metavar="PATH")
+
+
+def main(options: Options) -> int:
+    """Ship the run and print what was reached."""
+    folder = runs.Folder(options.run)
+    if not (options.run and options.name and options.data):
+        raise UserError("name a run's folder, the name to ship it by, and --data fer2013.csv.")
+    if not folder.final.exists():
+        raise UserError(f"{folder.path}: there is no final.npz, which comes with a run's last epoch.")
+    dataset = sources.load(options.data)
+    if dataset.info.toy or len(dataset.val) == 0:
+        raise UserError(f"--data {options.data}: it has no PublicTest to calibrate on.")
+    model = models.load(folder.final)
+    if model.meta["trained_on"] != f"Training ({len(dataset.train):,} pictures)":
+        raise UserError(f"{folder.final}: it was trained on {model.meta['trained_on']}, not on FER-2013's Training.")
+    whole = evaluation.logits(model, dataset.val)
+    model.meta |= {"temperature": fit_temperature(whole, dataset.val.labels), "protocol": PROTOCOL,
+                   "licence": LICENCE}
+    path = models.WEIGHTS / f"{options.name}.npz"
+    models.save(model, path, half=True)
+    scores = reached(models.load(path), dataset.val) | {"float32_accuracy": accuracy(whole, dataset.val.labels)}
+    papers = ROOT / "docs" / "runs" / folder.path.name
+    papers.mkdir(parents=True, exist_ok=True)
+    for file in (folder.config, folder.log, folder.curves):
+        shutil.copy(file, papers / file.name)
+    (papers / "scores.json").write_text(json.dumps(scores, indent=1) + "\n")
+    print(told(scores))
+    print(f"{path.relative_to(ROOT)} ({path.stat().st_size / 1e6:.1f} MB), {papers.relative_to(ROOT)}")
+    return 0
+
+
+def reached(model: models.Model, split) -> dict:
+    """How a model does on a split, by every way of looking at its pictures."""
+    found: dict = {"model": repr(model), "split": split.name, "views": {}}
+    for name, ways in VIEWS.items():
+        logits = evaluation.logits(model, split, **ways)
+        scores = Scores.of(split.labels, logits.argmax(axis=1), model.labels)
+        error = reliability(softmax(logits, model.meta.get("temperature", 1.0)), split.labels).error
+        found["views"][name] = scores.as_dict() | {"calibration_error": error}
+    return found | {"temperature": model.meta.get("temperature", 1.0)}
+
+
+def accuracy(logits: np.ndarray, labels: np.ndarray) -> float:
+    """The share of answers that is right."""
+    return float((logits.argmax(axis=1) == labels).mean())
+
+
+def told(scores: dict) -> str:
+    """What was reached, a line a way of looking."""
+    lines = [f"{name}: {100 * found['accuracy']:.2f} % [{100 * found['interval'][0]:.1f}, "
+             f"{100 * found['interval'][1]:.1f}], macro-F1 {found['macro_f1']:.3f}, calibration error "
+             f"{100 * found['calibration_error']:.1f} %" for name, found in scores["views"].items()]
+    gap = scores["views"]["one view"]["accuracy"] - scores["float32_accuracy"]
+    return "\n".join([*lines, f"temperature {scores['temperature']:.3f}; float16 matrices: {100 * gap:+.2f} points"])
+
+
+if __name__ == "__main__":
+    cli.main(Options, main, prog="python -m tools.ship", description="ship a finished run")
