@@ -32,6 +32,22 @@ def test_what_is_trained_follows_from_the_speed():
     assert "would take lite" in slower.reason and "faces of 24x24" in slower.reason
 
 
+def test_a_student_s_dropout_is_really_called():
+    plugged = userkernels.Kernels(LESSON.file("solution.py"))
+    assert trying.choose(slow(1e-1), 60.0).dropout == 0
+    plugged["dropout_forward"], plugged.rates["dropout_forward"] = reference.dropout_forward, 1.0
+    assert trying.choose(plugged, 60.0).model().options["dropout"] > 0
+
+
+def test_a_training_that_is_slower_than_was_measured_ends_early(monkeypatch, capsys):
+    plan = trying.Plan("micro", data.toyfaces(140, np.random.default_rng(0), size=24), "")
+    monkeypatch.setattr(trying, "LATE", 0.0)
+    yours = trying.train(plan, "yours", {}, minutes=10, epochs=4)
+    assert len(yours.rows) == 1 and "1 of 4 epochs are enough" in capsys.readouterr().out
+    ours = trying.train(plan, "ours", {}, epochs=4, most=1)  # the same epochs of the same schedule
+    assert [row["val_loss"] for row in ours.rows] == [row["val_loss"] for row in yours.rows]
+
+
 def test_it_trains_with_the_student_s_op(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("TINYFER_WORK", str(tmp_path))
     called = []

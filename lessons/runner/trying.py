@@ -25,6 +25,7 @@ from .verdict import say
 
 EPOCHS = 3  # that should fit into the time
 FEWEST, MOST = 350, 4000  # drawn faces, of which 80 % are for training
+LATE = 1.5  # times the minutes that were asked for, after which a training is ended
 SAMPLE = 32  # pictures of the step that is timed
 BAR = 40  # characters of the ladder's longest bar
 
@@ -51,24 +52,16 @@ def run(lesson: Lesson, path: pathlib.Path | None, minutes: float, with_earlier:
         plugged.notes += more.notes
     plan = choose(plugged, 60 * minutes)
     say(plan.reason)
-    yours = train(plan, minutes, None, plugged, "your " + ", ".join(plugged))
-    ours = train(plan, None, yours.epochs, {}, "our kernels, for comparison")
+    yours = train(plan, "your " + ", ".join(plugged), plugged, minutes=minutes)
+    ours = train(plan, "our kernels, for comparison", {}, epochs=yours.epochs, most=len(yours.rows))
     place = course.pictures() / f"{lesson.name}_try.png"
     place.parent.mkdir(parents=True, exist_ok=True)
-    place.write_bytes(
-        plots.png(
-            curves(
-                yours,
-                ours,
-                f"Lesson {lesson.number}, {lesson.title}: {plan.name} trained with your {', '.join(plugged)}",
-            )
-        )
-    )
+    title = f"Lesson {lesson.number}, {lesson.title}: {plan.name} trained with your {', '.join(plugged)}"
+    place.write_bytes(plots.png(curves(yours, ours, title)))
     for whose, one in (("yours", yours), ("ours", ours)):
-        say(
-            f"{whose}: {100 * one.rows[-1]['val_accuracy']:.1f} % of the validation faces after {one.epochs} epochs, "
-            f"{duration(one.seconds)}"
-        )
+        last = one.rows[-1]
+        say(f"{whose}: {100 * last['val_accuracy']:.1f} % of the validation faces after {last['epoch']} epochs, "
+            f"{duration(one.seconds)}")
     say(f"{shown(place)} shows both; the webcam runs on it, too: python -m tinyfer.webcam --use {shown(mine)}")
     return 0
 
@@ -110,9 +103,10 @@ class Plan:
     name: str
     dataset: data.Dataset
     reason: str
+    dropout: float = 0.2  # before the last layer: where the op is the student's, it must be there
 
     def model(self) -> models.Model:
-        return models.build(self.name, generator(0, "weights"))
+        return models.build(self.name, generator(0, "weights"), dropout=self.dropout)
 
 
 def choose(plugged: userkernels.Kernels, seconds: float) -> Plan:
@@ -122,15 +116,17 @@ def choose(plugged: userkernels.Kernels, seconds: float) -> Plan:
     if EPOCHS * an_epoch <= seconds:
         return Plan("lite", large, f"an epoch of {len(large.train):,} drawn faces of 48x48 takes lite about "
                                    f"{duration(an_epoch)}: fast enough for it")  # fmt: skip
-    faces = data.toyfaces(FEWEST, np.random.default_rng(0), size=24)
-    each = estimate(Plan("micro", faces, ""), plugged) / len(faces.train)
+    faces, dropout = data.toyfaces(FEWEST, np.random.default_rng(0), size=24), 0.0
+    if any(op.startswith("dropout") for op in plugged):
+        dropout = Plan.dropout
+    each = estimate(Plan("micro", faces, "", dropout), plugged) / len(faces.train)
     count = int(np.clip(seconds / EPOCHS / each / 0.8, FEWEST, MOST))
     small = Plan("micro", data.toyfaces(count, np.random.default_rng(0), size=24), "")
     reason = (
         f"an epoch of {len(large.train):,} drawn faces of 48x48 would take lite {duration(an_epoch)}. So it is micro, "
         f"on {len(small.dataset.train):,} faces of 24x24: about {duration(each * len(small.dataset.train))} an epoch"
     )
-    return Plan("micro", small.dataset, reason)
+    return Plan("micro", small.dataset, reason, dropout)
 
 
 def estimate(plan: Plan, plugged: userkernels.Kernels) -> float:
@@ -144,12 +140,38 @@ def estimate(plan: Plan, plugged: userkernels.Kernels) -> float:
         )
 
 
-def train(plan: Plan, minutes: float | None, epochs: int | None, plugged, whose: str) -> training.Run:
-    """A training run; the same weights and pictures whosever ops it uses."""
+class Enough(Exception):
+    """It has been trained for long enough."""
+
+
+class Limited(Live):
+    """Ends a training after the epoch in which it has taken so many seconds, or after `most` epochs."""
+
+    def __init__(self, seconds: float, most: int | None):
+        super().__init__()
+        self.seconds, self.most = seconds, most
+
+    def epoch(self, run: training.Run) -> None:
+        super().epoch(run)
+        self.run = run
+        if not run.finished and (len(run.rows) == self.most or run.seconds > self.seconds):
+            raise Enough
+
+
+def train(plan: Plan, whose: str, plugged, minutes: float | None = None, epochs: int | None = None,
+          most: int | None = None) -> training.Run:
+    """A training run of so many epochs, or of as many as fit, but of at most `most`; the same weights and pictures
+    whosever ops it uses. One that turns out to be slower than was measured beforehand is ended early."""
     say(f"\ntraining {plan.name} with {whose}")
     config = training.TrainConfig(epochs=epochs, minutes=minutes, ema=0.9)
-    with ops.using(**plugged):
-        return training.fit(plan.model(), plan.dataset.train, plan.dataset.val, config, show=Live())
+    limit = Limited(LATE * 60 * minutes if minutes else math.inf, most)
+    try:
+        with ops.using(**plugged):
+            return training.fit(plan.model(), plan.dataset.train, plan.dataset.val, config, show=limit)
+    except Enough:
+        if most is None:
+            say(f"this machine has become slower: {len(limit.run.rows)} of {limit.run.epochs} epochs are enough")
+        return limit.run
 
 
 def curves(yours: training.Run, ours: training.Run, title: str):
