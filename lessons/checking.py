@@ -37,7 +37,7 @@ __all__ = ["Fault", "Guarded", "Handin", "Todo", "Traced", "case_of", "drawn", "
 
 EXAMPLES = 25  # that hypothesis draws for a check
 THREAD_REPEATS = 20
-ROUNDS = 3, 12  # of a race between two functions: at least, and while it is still open
+ROUNDS = 5, 15  # of a race between two functions: at least, and while it is still open
 CLASS_CASES = 6  # more shapes that a class of its own has in hold_small
 
 
@@ -299,6 +299,11 @@ class Traced(np.ndarray):
 
     def __array_finalize__(self, whole) -> None:
         self.reads, self.start = getattr(whole, "reads", []), getattr(whole, "start", 0)
+
+    @property
+    def loads(self) -> int:
+        """How many numbers must be loaded: what was among the last eight that were read is still at hand."""
+        return sum(at is None or at not in self.reads[max(0, i - 8) : i] for i, at in enumerate(self.reads))
 
     def __getitem__(self, index):
         part = super().__getitem__(index)
