@@ -90,6 +90,13 @@ def test_a_zip_in_a_folder_is_opened_too(tmp_path):
     assert list(unpacking.opened(tmp_path / "anna_42_file", "anna").lessons) == ["00_hello"]
 
 
+def test_what_a_file_borrows_is_remarked(tmp_path):
+    source = "import numpy as np\nimport os\nimport helper\ndef f():\n    from tinyfer.reference import softmax\n"
+    folder = write(tmp_path / "eve", _05_conv_forward=source + "import torch as t\n", helper="", _00_hello="def (")
+    handed = unpacking.opened(folder, "eve")
+    assert handed.borrows(CONV) == ["tinyfer", "torch"] and handed.borrows(HELLO) == handed.borrows(DENSE) == []
+
+
 def protected(path):
     """A zip that says of its members that they are encrypted."""
     pack(path, _00_hello="a")
@@ -164,6 +171,8 @@ def test_one_hand_in_alone(tmp_path):
     pack(single / "b.zip", _00_hello="a")
     with pytest.raises(UserError, match="one hand-in, or many"):
         unpacking.found(single)
+    other = unpacking.found(write(tmp_path / "other", homework="a"))[0]
+    assert [one.name for one in other] == ["other"] and "no file of a lesson" in other[0].remark
     with pytest.raises(UserError, match="no such folder"):
         unpacking.found(tmp_path / "nowhere")
     with pytest.raises(UserError, match="holds no hand-in"):
@@ -309,6 +318,15 @@ THIRTY = {
     "a path outside": (lambda p: add(pack(p, _00_hello=ours(HELLO)), "../../../evil.py", "x"), []),
     "huge": (lambda p: add(p, "00_hello.py", b"#" * (300 << 20)), []),
 }  # fmt: skip
+REMARKS = {
+    "right and wrong": "the bias is missing", "return 0": "00 fails at", "not begun": "00 is still to be written",
+    "syntax error": "work/00_hello.py:1: this is not valid Python", "does not import": "ModuleNotFoundError",
+    "no text": "not a text file", "an empty folder": "holds no file of a lesson",
+    "an empty file": "no function to_grey48",
+    "hangs": "still running after 10 s", "hangs at once": "work/00_hello.py:1: still running", "crashes": "crashed",
+    "sys.exit": "SystemExit", "os._exit": "does the file call exit()", "all memory": "emory", "asks": "EOFError",
+    "writes into x": "belongs to the caller", "wrong dtype": "float64", "a race": "a race; two threads",
+    "a path outside": "leads outside", "huge": "too large for a Python file"}  # fmt: skip
 ZIPS = {"all right, a zip", "right in loops", "right, compiled", "a path outside", "huge"}
 
 
@@ -322,6 +340,8 @@ def test_thirty_hand_ins_get_the_right_marks(tmp_path, capsys):
     before = digest(handins)
     found = grade(handins, *(lesson.number for lesson in ALL.values()), "--limit", 10, "--html", tmp_path / "b.html")
     assert len(THIRTY) == len(found) == 30
+    for name, words in REMARKS.items():
+        assert words in found[name]["remark"], found[name]
     for name, (_, right) in THIRTY.items():
         row = found[name]
         marks = {one.number: row[f"{one.number} {one.title} ({one.points})"] for one in ALL.values()}

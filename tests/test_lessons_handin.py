@@ -62,11 +62,12 @@ def test_what_is_right_passes(handin, source):
     ("def relu_forward(x):\n    return x[9]\n", "mine.py:4 relu_forward stops with IndexError", ""),
     ("def relu_forward(x):\n    exit()\n", "mine.py:4 relu_forward stops with SystemExit", ""),
     ("def relu_forward(x):\n    return x + np.ones(3)\n", "stops with ValueError", "keepdims=True"),
+    ("def relu_forward(x):\n    raise MemoryError\n", "mine.py:4 relu_forward stops with MemoryError", ""),
     ("def relu_forward(x, y):\n    return x\n", r"relu_forward\(x, y\): expected the arguments \(x\)", ""),
     ("def relu_foward(x):\n    return x\n", "defines no function relu_forward; did you rename it relu_foward", ""),
     (loop(range="range(x.size + 1)"), "run as plain Python, relu_forward stops with IndexError", ""),
     ("@numba.njit\ndef relu_forward(x):\n    return np.pad(x, 1)\n", "mine.py:5 Numba cannot compile it: .*np.pad", ""),
-], ids=["input", "index", "exit", "broadcast", "arguments", "name", "njit index", "njit type"])  # fmt: skip
+], ids=["input", "index", "exit", "broadcast", "memory", "arguments", "name", "njit index", "njit type"])  # fmt: skip
 def test_what_it_may_not_do(handin, source, text, looks):
     mine = handin(source)
     found = fault(lambda: mine.relu_forward(X))

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from lessons.runner import bank, course, trying
+from lessons.runner import bank, course, pictures, state, trying
+from tests import programs
 from tinyfer import data, ops, reference, userkernels
 
 LESSON = course.find("01")
@@ -69,6 +70,63 @@ def test_it_trains_with_the_student_s_op(tmp_path, monkeypatch, capsys):
     assert called and all(called) and not ops.overridden()
     assert "the reason" in said and "yours:" in said and "ours:" in said and "million values a second" in said
     assert (tmp_path / "pictures" / f"{LESSON.name}_try.png").read_bytes()[:4] == b"\x89PNG"
+
+
+@pytest.fixture
+def passed(tmp_path, monkeypatch):
+    """Lesson 03 with one op of the student's, ticked; and lesson 01 with one that is not."""
+    monkeypatch.setenv("TINYFER_WORK", str(tmp_path))
+    monkeypatch.setattr(state, "_path", lambda: tmp_path / "ticks.json")
+    dense = course.find("03")
+    dense.mine.write_text("def relu_forward(x):\n    return x\n")
+    LESSON.mine.write_text("def softmax(z):\n    return z\n")
+    state.tick(dense, True)
+    state.tick(LESSON, False)
+    return dense
+
+
+def test_mine_plugs_in_the_student_s_ops_of_earlier_lessons_that_pass(passed, monkeypatch, capsys):
+    assert pictures.earlier_ops(course.find("05")) == [passed] and pictures.earlier_ops(passed) == []
+    with pictures.plugged_in([passed]):
+        assert ops.overridden("relu_forward") and not ops.overridden("softmax")
+    assert not ops.overridden()
+
+    planned = []
+
+    def choose(plugged, seconds):
+        planned.append(sorted(plugged))
+        raise KeyboardInterrupt
+
+    load = userkernels.load
+    monkeypatch.setattr(trying.userkernels, "load", lambda path, say=None, **_: load(path, check=False))
+    monkeypatch.setattr(trying, "choose", choose)
+    path = passed.mine.with_name("05_conv_forward.py")
+    path.write_text("def conv2d_forward(x, w, b, stride, pad):\n    return x\n")
+    for with_earlier in (True, False):
+        with pytest.raises(KeyboardInterrupt):
+            trying.run(course.find("05"), None, 1.0, with_earlier)
+    assert planned == [["conv2d_forward", "relu_forward"], ["conv2d_forward"]]
+
+
+def banked(number, beginning):
+    """The first right solution of a lesson's bank whose title begins so."""
+    return next(entry.source for entry in bank.entries(course.find(number))
+                if entry.right and entry.title.startswith(beginning))  # fmt: skip
+
+
+@pytest.mark.ci
+def test_plain_loops_of_five_lessons_train_micro_together(tmp_path):
+    """Convolution, max-pooling, batch norm, ReLU and dense as loops, in one file: 80 % of drawn faces in 24x24."""
+    sources = [course.find(number).file("solution.py").read_text(encoding="utf-8") for number in ("05", "06", "07")]
+    (tmp_path / "loops.py").write_text("\n\n".join([banked("03", "loops"), *sources, banked("08", "loops")]))
+    settings = "--model micro --epochs 6 --batch-size 32 --lr 0.1 --augment none --label-smoothing 0 --ema 0.99"
+    done = programs.run("tinyfer.train", "--use", tmp_path / "loops.py", *settings.split(), "--out", tmp_path / "run")
+    assert done.returncode == 0, done.stderr
+    for op in ("conv2d_forward", "conv2d_backward", "batchnorm_backward", "maxpool_backward", "dense_backward"):
+        assert op in done.stdout.partition("of yours an epoch takes")[0].splitlines()[-1], done.stdout
+    assert "plain Python" not in done.stdout, "one of them was not compiled"
+    best = float(done.stdout.partition("best validation accuracy ")[2].split()[0])
+    assert best >= 80, done.stdout
 
 
 def test_a_bank_is_held_to_its_words(tmp_path, monkeypatch):

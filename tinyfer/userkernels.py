@@ -262,7 +262,8 @@ def _compiled(op: str, f, kernels: Kernels, dtype, check: bool, say) -> Callable
             if own:
                 told = f"Numba cannot compile {op}; to run it as plain Python, take @njit away"
                 raise UserError(f"{reason}: {told}") from error
-            kernels.notes.append(f"{reason}: Numba cannot compile {op}, so it runs as plain Python, which is slow")
+            kernels.notes.append(f"{reason}: Numba cannot compile {op}, so it runs as plain Python, which is slow "
+                                 "where it loops itself")
             return f
         if check:  # plain Python has just done the same without an exception
             raise UserError(f"{_where(op, f, kernels.path)}: right as plain Python, but compiled it stops with "

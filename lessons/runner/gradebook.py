@@ -93,7 +93,10 @@ def _graded(handed: list[Handed], lessons: Sequence[Lesson], seconds: float | No
 
 
 def _row(handed: Handed, lessons: Sequence[Lesson], seconds: float | None) -> Row:
-    row, begun = Row(handed.name, remark=handed.remark), time.perf_counter()
+    borrowed = [f"{lesson.number} imports {', '.join(names)}" for lesson in lessons
+                if (names := handed.borrows(lesson))]  # fmt: skip
+    row = Row(handed.name, remark="; ".join([handed.remark] * bool(handed.remark) + borrowed))
+    begun = time.perf_counter()
     for lesson in lessons:
         if lesson.name in handed.lessons:
             try:

@@ -9,10 +9,12 @@ stop the others."""
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import pathlib
 import re
 import stat
+import sys
 import tempfile
 import zipfile
 from collections.abc import Iterable, Iterator
@@ -45,6 +47,16 @@ class Handed:
     lessons: dict[str, PurePosixPath] = field(default_factory=dict)
     remark: str = ""
 
+    def borrows(self, lesson: Lesson) -> list[str]:
+        """Packages that the lesson's file imports and its exercise does not, such as tinyfer, which has all answers."""
+        if lesson.name not in self.lessons:
+            return []
+        path = self.lessons[lesson.name]
+        beside = {other.relative_to(path.parent).parts[0].removesuffix(".py") for other in self.files
+                  if other.is_relative_to(path.parent)}  # fmt: skip
+        given = {"numpy", "numba"} | _imports(lesson.file("exercise.py").read_bytes())
+        return sorted(_imports(self.files[path]) - given - beside - sys.stdlib_module_names)
+
     @contextlib.contextmanager
     def laid_out(self, lesson: Lesson) -> Iterator[pathlib.Path]:
         """The lesson's file and what lies beside it, fresh in the folder work/ of a folder of their own."""
@@ -73,6 +85,8 @@ def found(folder: pathlib.Path) -> tuple[list[Handed], list[str]]:
                             "lessons into a folder of their own.")  # fmt: skip
         return [opened(folder, folder.resolve().name)], []
     ours = [path for path in entries if path.is_dir() or path in zips or path.suffix.lower() in ARCHIVES]
+    if not ours and any(path.suffix == ".py" for path in entries):  # a hand-in, of files that are none of a lesson
+        return [opened(folder, folder.resolve().name)], []
     if not ours:
         raise UserError(f"{folder} holds no hand-in: expected a zip or a folder for each student.")
     stems = [path.stem for path in ours]
@@ -150,6 +164,17 @@ def _depth(path: PurePosixPath) -> int:
 
 def _lesson_file(path: PurePosixPath) -> bool:
     return any(path.name == f"{lesson.name}.py" for lesson in course.lessons())
+
+
+def _imports(source: bytes) -> set[str]:
+    """The packages that some Python code imports anywhere; none where it is not valid."""
+    try:
+        tree = ast.parse(source)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return set()
+    found = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
+    found |= {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module}
+    return {name.partition(".")[0] for name in found}
 
 
 def _hidden(parts: Iterable[str]) -> bool:

@@ -97,8 +97,8 @@ def why(result: Result) -> str:
         return f"ended after {len(result.checks)} of {result.collected} checks"
     if failure["status"] == "todo":
         return "is still to be written"
-    looks = f": {failure['looks']}" if failure.get("looks") else ""
-    return f'fails at "{failure["check"]}"{looks}'
+    reason = failure.get("looks") or failure.get("text", "").strip().partition("\n")[0]
+    return f'fails at "{failure["check"]}"' + (f": {reason}" if reason else "")
 
 
 def filled(text: str, indent: int, first: int = 0) -> str:
