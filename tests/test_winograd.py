@@ -80,7 +80,8 @@ def test_one_tile_size_can_be_forced(monkeypatch):
         monkeypatch.setenv("TINYFER_WINOGRAD", str(size))
         monkeypatch.setattr(schemes, "TILE_SIZES", schemes._tile_sizes())
         assert {schemes.winograd_tile(3, side, side) for side in range(2, 49)} == {size}
-        assert schemes.winograd_tile(5, 24, 24) == 2
+        assert schemes.answering_tile(1, 3, 6, 6, 512, 512) == schemes.answering_tile(64, 3, 48, 48, 64, 64) == size
+        assert schemes.winograd_tile(5, 24, 24) == schemes.answering_tile(1, 5, 24, 24, 64, 64) == 2
     monkeypatch.setenv("TINYFER_WINOGRAD", "5")
     with pytest.raises(ValueError, match="TINYFER_WINOGRAD is '5': use 2, 3 or 4"):
         schemes._tile_sizes()
