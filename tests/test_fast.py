@@ -7,6 +7,7 @@ import re
 import pytest
 
 from tinyfer.bench import arithmetic
+from tinyfer.bench.table import Report
 from tinyfer.errors import UserError
 from tools import fast
 
@@ -74,20 +75,25 @@ def bench_json(tmp_path, **changes):
               "gflops": {"median": 10.0 + place, "q1": 9.0, "q3": 31.0}, "rms_error": 1e-7}
              for place, (way, name) in enumerate(arithmetic.LADDER.items())]
     path = tmp_path / "bench.json"
-    path.write_text(json.dumps({"machine": TOLD["machine"] | {"threads": 2}, "warnings": [], "rows": rows} | changes))
+    told = Report(TOLD["machine"] | {"threads": 2}).as_dict() | {"rows": rows}
+    path.write_text(json.dumps(told | changes))
     return str(path)
 
 
 def test_figures_come_from_a_bench_that_was_run(tmp_path, monkeypatch):
-    for name in ("TEXT", "FIGURES", "IMAGES"):
+    for name in ("TEXT", "FIGURES", "IMAGES", "README", "BENCH"):
         monkeypatch.setattr(fast, name, tmp_path / pathlib.Path(getattr(fast, name)).name)
     fast.TEXT.write_text(TEXT, encoding="utf-8")
+    fast.README.write_text("Before\n<!-- figures: bench -->\nold\n<!-- end -->\nAfter\n", encoding="utf-8")
     monkeypatch.setattr(fast, "rounding", lambda: TOLD["rounding"])  # takes a second
     assert fast.run(fast.Options(bench=bench_json(tmp_path))) == 0
     text = fast.TEXT.read_text(encoding="utf-8")
     assert "**17 GFLOP/s** · 1.0 s for the layer · 1.1 times step 7 · 1.7 times step 1" in text
     assert "**19 GFLOP/s** · 1.0 s for the layer · one after the other: 18 GFLOP/s · 1.1 times that" in text
     assert "doubtful" not in text and (fast.IMAGES / "ladder.svg").exists()
+    readme = fast.README.read_text(encoding="utf-8")
+    assert readme.startswith("Before\n") and "| key |" in readme and "\nold\n" not in readme
+    assert (tmp_path / "images" / "bench-ladder.svg").exists() and json.loads(fast.BENCH.read_text())["rows"]
 
 
 @pytest.mark.parametrize(("changes", "words"), [
@@ -109,3 +115,9 @@ def test_markers_that_do_not_fit_are_refused():
 def test_contradicting_flags_are_refused():
     with pytest.raises(UserError, match="give one of the two"):
         fast.run(fast.Options(bench="bench.json", draw=True))
+
+
+def test_the_readme_shows_the_bench_that_is_kept():
+    if fast.BENCH.exists():
+        text, whole = fast.README.read_text(encoding="utf-8"), json.loads(fast.BENCH.read_text(encoding="utf-8"))
+        assert fast.filled(text, {"bench": fast.markdown(whole)}) == text, "run `python -m tools.fast --bench`"

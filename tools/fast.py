@@ -31,7 +31,7 @@ from tools import fast_pictures
 from tools.fast_pictures import number
 
 DOCS = pathlib.Path(__file__).resolve().parent.parent / "docs"
-README, BENCH = DOCS.parent / "README.md", DOCS / "bench.json"
+README, BENCH = DOCS.parent / "README.md", DOCS / "bench.json"  # and its pictures, in docs/images
 TEXT, FIGURES, IMAGES = DOCS / "how-it-is-fast.md", DOCS / "fast.json", DOCS / "images" / "fast"
 WAYS = [way for way in arithmetic.LADDER if way != "apart"]  # in the order of the ten steps
 USUAL = (0, 1, -1, 2, -2)  # interpolation points of F(4, 3) as most use them
@@ -74,7 +74,7 @@ def show_in_readme(whole: dict) -> None:
     write(README, filled(README.read_text(encoding="utf-8"), {"bench": markdown(whole)}))
     for name, figure in (("bench-ladder", pictures.ladder(whole)), ("bench-roofline", pictures.roofline(whole))):
         if figure is not None:
-            write(IMAGES / f"{name}.svg", svg(figure).decode())
+            write(BENCH.parent / "images" / f"{name}.svg", svg(figure).decode())
 
 
 def write(path: pathlib.Path, text: str) -> None:
@@ -108,7 +108,7 @@ def from_file(path: str) -> dict:
         told = json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise UserError(f"--bench {path}: it cannot be read as JSON ({error}).") from error
-    if not isinstance(told, dict) or not {"machine", "rows", "warnings"} <= told.keys():
+    if not isinstance(told, dict) or not {"machine", "ratios", "rows", "warnings"} <= told.keys():
         raise UserError(f"--bench {path}: expected a file that `python -m tinyfer.bench` has written.")
     return told
 
