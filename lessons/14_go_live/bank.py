@@ -186,6 +186,22 @@ def resize_area(crop, size):
     return crop.reshape(size, k, size, k).sum((1, 3), dtype=np.uint8) // np.uint8(k * k)
 
 
+# %% wrong: whole numbers times uint8
+# looks like: a pixel is a uint8
+def resize_area(crop, size):
+    n = len(crop)
+    y = np.zeros((size, size), np.uint8)
+    for i, j in np.ndindex(size, size):
+        total = 0
+        for r in range(i * n // size, -(-(i + 1) * n // size)):
+            for c in range(j * n // size, -(-(j + 1) * n // size)):
+                high = min((i + 1) * n, (r + 1) * size) - max(i * n, r * size)
+                wide = min((j + 1) * n, (c + 1) * size) - max(j * n, c * size)
+                total += high * wide * crop[r, c]
+        y[i, j] = (total + n * n // 2) // (n * n)
+    return y
+
+
 # %% wrong: answers floats
 # looks like: np.zeros and np.empty make float64
 def resize_area(crop, size):

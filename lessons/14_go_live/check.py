@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from lessons.checking import fail, hold, note, rng, told
+from lessons.checking import Fault, fail, hold, note, rng, told
 from tinyfer import data, faces
 from tinyfer.data import preprocess
 from tinyfer.detectors import Box
@@ -167,9 +167,14 @@ def test_any_square(mine):
 
 
 def hold_resized(mine, crop, size, expected):
-    crop = np.asarray(crop, np.uint8)
-    hold("resized", np.asarray(expected, np.uint8), mine.resize_area(crop, size), told(n=len(crop), size=size),
-         lookalikes=lambda: wrong_sizes(crop, size))  # fmt: skip
+    crop, case = np.asarray(crop, np.uint8), told(n=len(crop), size=size)
+    try:
+        small = mine.resize_area(crop, size)
+    except Fault as fault:
+        if "uint8" in fault.text:
+            fault.case, fault.looks = case, "a pixel is a uint8, and takes part in the product as one: int(crop[r, c])"
+        raise
+    hold("resized", np.asarray(expected, np.uint8), small, case, lookalikes=lambda: wrong_sizes(crop, size))
 
 
 def exact(crop, size):
