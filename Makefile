@@ -15,7 +15,7 @@ done; \
 echo "error: no Python 3 runs here: install Python 3.12 from https://www.python.org/downloads/ and try again" >&2; exit 2
 endef
 
-.PHONY: help setup train test gradcheck bench bench-quick lessons lessons-lint lessons-bank lint budget
+.PHONY: help setup train test gradcheck bench bench-quick lessons lessons-lint lessons-bank lint budget site
 
 help: ## show this list
 	@sed -n 's/^\([a-z%-]*\): ## /\1@/p' Makefile | sed 's/^lesson-%/lesson-05/' | awk -F@ '{ printf "make %-13s %s\n", $$1, $$2 }'
@@ -72,3 +72,7 @@ lint: ## check style and types
 budget: ## count the lines a reader has to read
 	$(call setup)
 	@$(VENV_PYTHON) tools/budget.py
+
+site: ## build lessons, guides and the API into pages that need no network: site/index.html
+	$(call setup,site)
+	@$(VENV_PYTHON) -m tools.site
