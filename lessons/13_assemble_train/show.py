@@ -151,7 +151,7 @@ def draw_matrix(axes, scores):
 
 LITE = {"name": "lite", "widths": (32, 64, 128, 256), "size": 48, "dropout": 0.2}
 MICRO = {"name": "micro", "widths": WIDTHS, "size": 24, "dropout": DROPOUT}  # for machines on which lite takes too long
-SECONDS, LEAST_EPOCHS, MOST_EPOCHS, TRIED_BATCH, ENOUGH, MOST = 60, 4, 10, 32, 1200, 3200  # the last two are faces
+SECONDS, LEAST_EPOCHS, MOST_EPOCHS, TRIED_BATCH, ENOUGH, MOST = 60, 4, 10, 32, 2400, 3200  # the last two are faces
 
 
 def try_it(mine, say):
