@@ -237,12 +237,11 @@ def test_bad_words_are_refused_before_anything_runs(tmp_path, capsys, monkeypatc
 def test_a_few_hand_ins_from_end_to_end(tmp_path, capsys):
     handins = tmp_path / "in"
     write(handins / "anna", work__00_hello=ours(HELLO))
-    pack(handins / "bob.zip", _00_hello=STUB + "    while True:\n        pass\n")
+    pack(handins / "bob.zip", _00_hello=STUB + "    import os\n    os._exit(0)\n")
     add(handins / "eve.zip", "../evil.py", "x")
-    found = grade(handins, "00", "--limit", "2", "--html", tmp_path / "b.html", "--gradescope", tmp_path / "r.json")
+    found = grade(handins, "00", "--html", tmp_path / "b.html", "--gradescope", tmp_path / "r.json")
     assert {name: row["00 Hello (2)"] for name, row in found.items()} == {"anna": "2", "bob": "0", "eve": ""}
-    assert 'still running after 2 s in the check "shape and dtype"' in found["bob"]["remark"]
-    assert found["bob"]["remark"].startswith("00 work/00_hello.py:"), "the temporary folder is nobody's business"
+    assert found["bob"]["remark"].startswith("00 work/00_hello.py: the program ended in the check")
     assert "leads outside" in found["eve"]["remark"]
     told = capsys.readouterr().out
     assert "no sandbox" in told and "[1/3]    2 of 2  00" in told and "cases of class 0" in told
@@ -305,8 +304,8 @@ THIRTY = {
     "sys.exit": (lambda p: write(p, _00_hello=STUB + "    import sys\n    sys.exit(0)\n"), []),
     "os._exit": (lambda p: write(p, _00_hello="import os\nos._exit(0)\n" + ours(HELLO), _03_dense_relu=ours(DENSE)),
                  [DENSE]),
-    "all memory": (lambda p: write(p, _00_hello="kept = []\n" + STUB + "    while True:\n        kept.append("
-                                      "bytearray(1 << 24))\n"), []),
+    "all memory": (lambda p: write(p, _00_hello="import numpy as np\nkept = []\n" + STUB + "    while True:\n        "
+                                      "kept.append(np.empty(1 << 26))\n"), []),
     "loud": (lambda p: write(p, _00_hello=LOUD + ours(HELLO)), [HELLO]),
     "asks": (lambda p: write(p, _00_hello="side = input('side? ')\n" + ours(HELLO)), []),
     "deletes its folder": (lambda p: write(p, work__00_hello=TIDY + ours(HELLO), work__03_dense_relu=ours(DENSE)),
