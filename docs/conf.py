@@ -49,6 +49,7 @@ html_title = "tinyfer"
 html_static_path = ["site.css", f"{mathjax_wheel.submodule_search_locations[0]}/static/mathjax/{mathjax_path}"]
 html_css_files = ["site.css"]
 html_copy_source = False  # a lesson's page, and not its source beside it
+html_show_search_summary = False  # it would fetch the pages found, which browsers refuse where they are files
 html_show_sphinx = False
 html_theme_options = {
     "top_of_page_buttons": [],

@@ -18,7 +18,7 @@ from sphinx import addnodes
 from tinyfer import reference
 
 EMPHASIS = r"(?<![\w*])\*\w[\w -]*\*(?![\w*])"
-GAP = re.compile(r"\\q?quad(?![a-zA-Z])(?!\s*\\text)")  # but words belong to the formula before them
+GAP = re.compile(r"(\\q?quad)(?![a-zA-Z])")
 SPANS = re.compile(rf"(`+[^`]+`+|{EMPHASIS})")
 
 
@@ -42,10 +42,13 @@ def unlink_files(app: Any, doctree: nodes.document) -> None:
 def split_formulas(app: Any, doctree: nodes.document) -> None:
     """Formulas with a wide space between them become several, so that narrow screens set them one below the other."""
     for block in list(doctree.findall(nodes.math_block)):
-        parts = [part.strip() for part in GAP.split(block.astext())]
+        pieces = GAP.split(block.astext())
+        parts, gaps = [piece.strip() for piece in pieces[::2]], ["", *pieces[1::2]]
         if len(parts) > 1 and all(_whole(part) for part in parts):
             row = nodes.container(classes=["formulas"])
-            row.extend(nodes.math_block(part, part, **block.attributes) for part in parts)
+            for gap, part in zip(gaps, parts, strict=True):
+                about = ["words"] if gap == "\\quad" and part.startswith("\\text") else []  # of the formula before it
+                row += nodes.math_block(part, part, **{**block.attributes, "classes": about})
             block.replace_self(row)
 
 
