@@ -239,7 +239,7 @@ def test_a_few_hand_ins_from_end_to_end(tmp_path, capsys):
     write(handins / "anna", work__00_hello=ours(HELLO))
     pack(handins / "bob.zip", _00_hello=STUB + "    import os\n    os._exit(0)\n")
     add(handins / "eve.zip", "../evil.py", "x")
-    found = grade(handins, "00", "--html", tmp_path / "b.html", "--gradescope", tmp_path / "r.json")
+    found = grade(handins, "00", "--jobs", 2, "--html", tmp_path / "b.html", "--gradescope", tmp_path / "r.json")
     assert {name: row["00 Hello (2)"] for name, row in found.items()} == {"anna": "2", "bob": "0", "eve": ""}
     assert found["bob"]["remark"].startswith("00 work/00_hello.py: the program ended in the check")
     assert "leads outside" in found["eve"]["remark"]
@@ -249,6 +249,20 @@ def test_a_few_hand_ins_from_end_to_end(tmp_path, capsys):
     assert json.loads((tmp_path / "r-anna.json").read_text())["tests"][0]["score"] == 2
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "b.html", "grades.csv", "in", "r-anna.json", "r-bob.json", "r-eve.json"]  # fmt: skip
+
+
+def test_ctrl_c_keeps_the_marks_so_far(tmp_path, monkeypatch, capsys):
+    for name in ("anna", "bob"):
+        write(tmp_path / "in" / name, _00_hello="a")
+
+    def row(handed, lessons, seconds):
+        if handed.name == "bob":
+            raise KeyboardInterrupt
+        return gradebook.Row(handed.name, remark="seen")
+
+    monkeypatch.setattr(gradebook, "_row", row)
+    assert main.main(["grade", str(tmp_path / "in"), "--out", str(tmp_path / "g.csv")]) == 130
+    assert (tmp_path / "g.csv").read_text().splitlines()[1:] == ["anna," + "," * len(course.lessons()) + "0,seen"]
 
 
 # --------------------------------------------------------------------------------------------------- thirty hand-ins

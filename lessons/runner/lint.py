@@ -4,7 +4,7 @@ the exercise is what its solution makes it             every solution passes, in
 an exercise fails every check as still to be written   checks that collect nothing are an error
 nothing of a later lesson is used                      the README is at most two screens, with its picture
 three hints, known functions, a bank                   the table of mistakes lists the banks as they are
-work/ is empty upstream"""
+work/ is empty upstream                                the instructors' guide lists the lessons"""
 
 from __future__ import annotations
 
@@ -147,6 +147,11 @@ def of_the_whole() -> Iterator[str]:
             lost = [title for title in titles if f"| {bank._cell(title)} |" not in text]
             if lost:
                 yield f'{shown(bank.TABLE)} lacks "{lost[0]}" of lesson {lesson.number}: make lessons-bank'
-    listed = subprocess.run(["git", "ls-files", "work"], cwd=course.ROOT, capture_output=True, text=True)
+    guide = (course.ROOT / "docs" / "instructors.md").read_text(encoding="utf-8")
+    for lesson in course.lessons():
+        if f"\n| {lesson.number} {lesson.title} | {lesson.minutes} |" not in guide:
+            yield f"docs/instructors.md lists no lesson {lesson.number} with its title and {lesson.minutes} minutes"
+    listed = subprocess.run(["git", "ls-files", "work", str(course.CLASS)], cwd=course.ROOT, capture_output=True,
+                            text=True)  # fmt: skip
     if listed.returncode == 0 and listed.stdout.strip():
-        yield f"work/ is for students' files and must be empty upstream: {listed.stdout.split()[0]}"
+        yield f"work/ and class.txt belong to students and classes, and are not upstream: {listed.stdout.split()[0]}"

@@ -53,7 +53,7 @@ class Options:
     all: bool = option(False, "go on after a check that failed", group="check, show, try")
     limit: float | None = option(
         None,
-        "seconds that one check may take (default: the lesson's own, 20)",
+        "seconds that one check may take, in grade, too (default: the lesson's own, 20)",
         above=0,
         metavar="SECONDS",
         group="check, show, try",
