@@ -277,10 +277,11 @@ def hold_faster(times: float, yours: Callable[[], object], theirs: Callable[[], 
         found = seconds_in_turn({"yours": yours, whose: theirs}, 1)
         best, rounds = {name: min(best[name], found[name]) for name in best}, rounds + 1
     ratio = best[whose] / best["yours"]
+    many = f"{ratio:.2g}" if ratio < 10 else f"{ratio:,.0f}"
     said = ", ".join(f"{name} {1e3 * seconds:.3g} ms" for name, seconds in best.items())
     if ratio < times:
-        fail(f"{ratio:.2g} times as fast as {whose}, expected {times:g} times: {said}", looks())
-    note(f"{ratio:.2g} times as fast: {said}")
+        fail(f"{many} times as fast as {whose}, expected {times:g} times: {said}", looks())
+    note(f"{many} times as fast: {said}")
 
 
 class Traced(np.ndarray):

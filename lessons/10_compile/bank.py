@@ -277,6 +277,30 @@ def conv2d_forward(x, w, b, stride, pad):
     return y
 
 
+# %% wrong: xp in float64
+# looks like: float32 and float64 meet in the sum
+@numba.njit
+def conv2d_forward(x, w, b, stride, pad):
+    pictures, height, width, channels = x.shape
+    kh, kw, _, kernels = w.shape
+    rows, columns = (height + 2 * pad - kh) // stride + 1, (width + 2 * pad - kw) // stride + 1
+    xp = np.zeros((pictures, height + 2 * pad, width + 2 * pad, channels))
+    xp[:, pad : pad + height, pad : pad + width] = x
+    y = np.zeros((pictures, rows, columns, kernels), x.dtype)
+    for n in range(pictures):
+        for p in range(rows):
+            for q in range(columns):
+                for k in range(kernels):
+                    y[n, p, q, k] = b[k]
+                for i in range(kh):
+                    for j in range(kw):
+                        for c in range(channels):
+                            pixel = xp[n, p * stride + i, q * stride + j, c]
+                            for k in range(kernels):
+                                y[n, p, q, k] += pixel * w[i, j, c, k]
+    return y
+
+
 # %% wrong: np.pad, which Numba does not know
 @numba.njit
 def conv2d_forward(x, w, b, stride, pad):
