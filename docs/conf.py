@@ -42,7 +42,8 @@ toc_object_entries_show_parents = "hide"
 # Formulas are drawn in the browser by the MathJax that lies in this wheel, as outlines: no fonts, and no network.
 mathjax_wheel = importlib.util.find_spec("sphinx-mathjax-offline")
 mathjax_path = "tex-svg.js"
-mathjax3_config = {"options": {"enableMenu": False}}  # the menu would fetch speech from the network
+# Its menu would fetch speech from the network. The scale is that of the text about the formulas.
+mathjax3_config = {"options": {"enableMenu": False}, "svg": {"scale": 0.92}}
 
 html_theme = "furo"
 html_title = "tinyfer"

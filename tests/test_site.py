@@ -10,10 +10,12 @@ PAGE = '<h1 id="top">A</h1><a href="{link}">there</a><img src="{image}"><script 
 WRONG = ".math:not(:has(mjx-container svg)), [data-mjx-error], mjx-container [fill=red]"
 
 
-def faults(tmp_path, link="b.html#top", image="a.png", css=""):
+def faults(tmp_path, link="b.html#top", image="a.png", css="", files=None):
     """What the check says of two pages that are right but for these differences."""
-    for name, text in {"a.html": PAGE.format(link=link, image=image), "b.html": '<h1 id="top">B</h1>', "a.js": "",
-                       "a.png": "", "a.css": css}.items():  # fmt: skip
+    texts = {"a.html": PAGE.format(link=link, image=image), "b.html": '<h1 id="top">B</h1>', "a.js": "",
+             "a.png": "", "a.css": css} | (files or {})
+    for name, text in texts.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
     return site.faults_of(tmp_path)
 
@@ -32,6 +34,7 @@ def test_a_site_without_faults(tmp_path):
         ({"image": "b.png"}, "a.html names b.png, which is not there"),
         ({"image": "//example.org/b.png"}, "a.html fetches //example.org/b.png from the network"),
         ({"css": "@import 'https://example.org/a.css';"}, "a.css fetches https://example.org/a.css from the network"),
+        ({"files": {"_downloads/1/solution.py": ""}}, "_downloads/1/solution.py is a file of the repository"),
         ({"css": "b { background: url(http://example.org/a.png) }"}, "a.css fetches http://example.org/a.png"),
     ],
 )

@@ -1,7 +1,8 @@
 """Build the lessons, the guides and the API into static pages, and check them: `make site`.
 
 The pages lie in site/ and need no network. A warning of Sphinx is a fault, and so is a link or picture that leads
-nowhere, and whatever a browser would fetch from elsewhere. Exit status 0 built, 1 faults, 2 packages are missing."""
+nowhere, whatever a browser would fetch from elsewhere, and a source file that was copied.
+Exit status 0 built, 1 faults, 2 packages are missing."""
 
 from __future__ import annotations
 
@@ -74,6 +75,7 @@ def faults_of(site: Path) -> list[str]:
         for address in map("".join, STYLE_URL.findall(file.read_text(encoding="utf-8"))):
             if from_elsewhere(address):
                 faults.append(f"{file.relative_to(site)} fetches {address} from the network")
+    faults += [f"{file.relative_to(site)} is a file of the repository" for file in site.glob("_downloads/*/*")]
     return list(dict.fromkeys(faults))
 
 

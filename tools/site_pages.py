@@ -112,7 +112,7 @@ def write_docstring(app: Any, kind: str, name: str, thing: Any, options: Any, li
 def setup(app: Any) -> dict[str, bool]:
     app.add_config_value("site_contents", {}, "env", types=[dict])
     app.connect("source-read", add_navigation)
-    app.connect("doctree-read", unlink_files)
+    app.connect("doctree-read", unlink_files, priority=100)  # before Sphinx notes what to copy into the site
     app.connect("doctree-read", split_formulas)
     app.connect("html-page-context", link_pictures)
     app.connect("autodoc-process-docstring", write_docstring)
