@@ -32,7 +32,7 @@ myst_heading_anchors = 3
 smartquotes = False  # H' and W' are lengths
 highlight_language = "text"  # pseudo-code, tables and shell lines; what is Python says so
 
-autodoc_default_options = {"members": True, "undoc-members": True, "show-inheritance": True}
+autodoc_default_options = {"members": True, "undoc-members": True}
 autodoc_member_order = "bysource"
 autodoc_preserve_defaults = True
 python_maximum_signature_line_length = 88
