@@ -370,6 +370,20 @@ def test_thirty_hand_ins_get_the_right_marks(tmp_path, capsys):
     assert "time.sleep(987)" not in subprocess.run(["ps", "-ef"], capture_output=True, text=True).stdout
 
 
+@pytest.mark.ci
+def test_many_slow_checks_end_together(tmp_path, monkeypatch):
+    monkeypatch.setattr(grading, "TOTAL", 0.5)
+    path = write(tmp_path, _00_hello="import time\n" + ours(HELLO) + """
+quick = to_grey48
+def to_grey48(img):
+    time.sleep(0.5)
+    return quick(img)
+""") / "00_hello.py"  # fmt: skip
+    assert grading.grade(HELLO, path, seconds=60).passed
+    late = grading.grade(HELLO, path, seconds=2, apart=tmp_path)
+    assert not late.passed and "the checks were not done after 2.5 s" in late.trouble, late
+
+
 def digest(folder):
     """What lies in a folder."""
     return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""

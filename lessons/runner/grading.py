@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 from .course import ROOT, Lesson, shown
 
 KEPT = 20_000  # characters of a student's prints that are kept
-TOTAL = 180  # seconds that all checks of a lesson may take where nobody sits before them
+TOTAL = 180  # seconds that all checks of a lesson may take beside a single one's, where nobody sits before them
 MEMORY = 4 << 30  # bytes of address space that a hand-in may have there
 _START = 120  # seconds that starting Python and importing may take, on a slow disk
 
@@ -126,11 +126,12 @@ def _threads() -> int:
 
 class Child:
     """A `lessons.runner.child` process: its events, its prints, and how it ended; with a folder, one that runs there
-    and for TOTAL seconds at most."""
+    and not for long."""
 
     def __init__(self, request: dict, seconds: float, folder: pathlib.Path | None = None):
         self._request, self._patience, self._folder = request, seconds + _START, folder
-        self._end = float("inf")  # with a folder: TOTAL seconds after the first event
+        self._total = TOTAL + seconds if folder else float("inf")
+        self._end = float("inf")  # known once the first event is there
         self._lines: queue.Queue[str | None] = queue.Queue()
         self._raw: list[str] = []  # what came on stderr that is no event: faulthandler's last words
         self._printed, self._dropped = "", 0
@@ -175,8 +176,7 @@ class Child:
                 self._process.wait()
                 return
             if line.startswith('{"event"'):
-                if self._folder and self._end == float("inf"):
-                    self._end = time.monotonic() + TOTAL
+                self._end = min(self._end, time.monotonic() + self._total)
                 yield json.loads(line)
             else:
                 self._raw.append(line)
@@ -194,7 +194,7 @@ class Child:
         where = re.search(r'File "' + re.escape(str(path.resolve())) + r'", line (\d+)', text)
         place = f"{shown(path)}:{where[1]}" if where else shown(path)
         if self._gave_up and time.monotonic() >= self._end:
-            return f"{place}: the checks were not done after {TOTAL} s in all{during}. Does a loop grow too fast?"
+            return f"{place}: the checks were not done after {self._total:g} s{during}. Does a loop grow too fast?"
         if "Timeout (" in text or self._gave_up:
             return (f"{place}: still running after {seconds:g} s{during}. Is there a loop that never ends, or one that "
                     "grows too fast?")  # fmt: skip

@@ -43,7 +43,7 @@ class Options:
     words: tuple[str, ...] = option(
         (),
         "a lesson's number, which checks it; or hint, show, try, solution, reset or watch and a number; or check-all, "
-        "doctor; nothing: the list",
+        "doctor, grade; nothing: the list",
         positional=True,
         metavar="[VERB] [LESSON]",
     )
