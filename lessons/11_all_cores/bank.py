@@ -58,7 +58,7 @@ def conv2d_backward(dy, x, w, stride, pad):
     pictures, height, width, channels = x.shape
     kh, kw, _, kernels = w.shape
     rows = dy.shape[1]
-    dx = np.zeros(x.shape, x.dtype)
+    dx = zeros(len(x), x[0])
     dw_parts = np.zeros((rows, kh, kw, channels, kernels), x.dtype)
     db_parts = np.zeros((rows, kernels), x.dtype)
     for n in range(pictures):
@@ -84,9 +84,8 @@ def conv2d_backward(dy, x, w, stride, pad):
     pictures = len(x)
     kh, kw, channels, kernels = w.shape
     chunks = min(numba.get_num_threads(), pictures)
-    dx = np.zeros(x.shape, x.dtype)
-    dw_parts = np.zeros((chunks, kh, kw, channels, kernels), x.dtype)
-    db_parts = np.zeros((chunks, kernels), x.dtype)
+    dx = zeros(len(x), x[0])
+    dw_parts, db_parts = zeros(chunks, w), zeros(chunks, w[0, 0, 0])
     for chunk in numba.prange(chunks):
         for n in range(chunk * pictures // chunks, (chunk + 1) * pictures // chunks):
             add_picture(dy[n], x[n], w, stride, pad, dx[n], dw_parts[chunk], db_parts[chunk])
@@ -114,9 +113,8 @@ def conv2d_backward(dy, x, w, stride, pad):
     kh, kw, channels, kernels = w.shape
     chunks = min(CHUNKS, pictures)
     size = pictures // chunks
-    dx = np.zeros(x.shape, x.dtype)
-    dw_parts = np.zeros((chunks, kh, kw, channels, kernels), x.dtype)
-    db_parts = np.zeros((chunks, kernels), x.dtype)
+    dx = zeros(len(x), x[0])
+    dw_parts, db_parts = zeros(chunks, w), zeros(chunks, w[0, 0, 0])
     for chunk in numba.prange(chunks):
         for n in range(chunk * size, (chunk + 1) * size):
             add_picture(dy[n], x[n], w, stride, pad, dx[n], dw_parts[chunk], db_parts[chunk])
@@ -130,9 +128,8 @@ def conv2d_backward(dy, x, w, stride, pad):
     kh, kw, channels, kernels = w.shape
     chunks = min(CHUNKS, pictures)
     size = -(-pictures // chunks)
-    dx = np.zeros(x.shape, x.dtype)
-    dw_parts = np.zeros((chunks, kh, kw, channels, kernels), x.dtype)
-    db_parts = np.zeros((chunks, kernels), x.dtype)
+    dx = zeros(len(x), x[0])
+    dw_parts, db_parts = zeros(chunks, w), zeros(chunks, w[0, 0, 0])
     for chunk in numba.prange(chunks):
         for n in range(chunk * size, (chunk + 1) * size):
             add_picture(dy[n], x[n], w, stride, pad, dx[n], dw_parts[chunk], db_parts[chunk])
@@ -166,9 +163,8 @@ def conv2d_backward(dy, x, w, stride, pad):
     pictures = len(x)
     kh, kw, channels, kernels = w.shape
     chunks = min(CHUNKS, pictures)
-    dx = np.zeros(x.shape, x.dtype)
-    dw_parts = np.zeros((chunks, kh, kw, channels, kernels), x.dtype)
-    db_parts = np.zeros((chunks, kernels), x.dtype)
+    dx = zeros(len(x), x[0])
+    dw_parts, db_parts = zeros(chunks, w), zeros(chunks, w[0, 0, 0])
     for chunk in range(chunks):
         for n in range(chunk * pictures // chunks, (chunk + 1) * pictures // chunks):
             add_picture(dy[n], x[n], w, stride, pad, dx[n], dw_parts[chunk], db_parts[chunk])
@@ -200,7 +196,7 @@ def conv2d_backward(dy, x, w, stride, pad):
 @numba.njit(parallel=True)
 def conv2d_backward(dy, x, w, stride, pad):
     kh, kw, channels, kernels = w.shape
-    dx = np.zeros(x.shape, x.dtype)
+    dx = zeros(len(x), x[0])
     dw_parts = np.zeros((len(x), kh, kw, channels, kernels), x.dtype)
     db_parts = np.zeros((len(x), kernels), x.dtype)
     for n in numba.prange(len(x)):
@@ -248,7 +244,7 @@ def add_up(parts):
 @numba.njit(parallel=True)
 def conv2d_backward(dy, x, w, stride, pad):
     pictures, size, kernels = len(x), w.size, w.shape[3]
-    dx = np.zeros(x.shape, x.dtype)
+    dx = zeros(len(x), x[0])
     chunks = (pictures + 3) // 4
     parts = np.zeros((chunks, size + kernels), x.dtype)
     for chunk in numba.prange(chunks):

@@ -27,11 +27,16 @@ def add_picture(dy, x, w, stride, pad, dx, dw, db):
                             dx[r, s, c] = share
 
 
+@numba.njit
+def zeros(count, like):
+    """Given: (count, ...) zeros, each row of the shape and dtype of `like` (...)."""
+    return np.zeros((count,) + like.shape, like.dtype)  # Numba knows no (count, *like.shape)
+
+
 @numba.njit(parallel=True)
 def conv2d_backward(dy, x, w, stride, pad):
     """dy (N,P,Q,K), x (N,H,W,C), w (kh,kw,C,K) -> dx (N,H,W,C), dw (kh,kw,C,K), db (K,), on all cores."""
     pictures = len(x)
-    kh, kw, channels, kernels = w.shape
     # Your code: about 8 lines.
     raise NotImplementedError("conv2d_backward is still to be written")
 

@@ -27,16 +27,21 @@ def add_picture(dy, x, w, stride, pad, dx, dw, db):
                             dx[r, s, c] = share
 
 
+@numba.njit
+def zeros(count, like):
+    """Given: (count, ...) zeros, each row of the shape and dtype of `like` (...)."""
+    return np.zeros((count,) + like.shape, like.dtype)  # Numba knows no (count, *like.shape)
+
+
 @numba.njit(parallel=True)
 def conv2d_backward(dy, x, w, stride, pad):
     """dy (N,P,Q,K), x (N,H,W,C), w (kh,kw,C,K) -> dx (N,H,W,C), dw (kh,kw,C,K), db (K,), on all cores."""
     pictures = len(x)
-    kh, kw, channels, kernels = w.shape
     # BEGIN ANSWER
     chunks = min(CHUNKS, pictures)
-    dx = np.zeros(x.shape, x.dtype)
-    dw_parts = np.zeros((chunks, kh, kw, channels, kernels), x.dtype)
-    db_parts = np.zeros((chunks, kernels), x.dtype)
+    dx = zeros(pictures, x[0])
+    dw_parts = zeros(chunks, w)
+    db_parts = zeros(chunks, w[0, 0, 0])
     for chunk in numba.prange(chunks):
         for n in range(chunk * pictures // chunks, (chunk + 1) * pictures // chunks):
             add_picture(dy[n], x[n], w, stride, pad, dx[n], dw_parts[chunk], db_parts[chunk])
