@@ -2,6 +2,7 @@
 
     pytest --use FILE           the drawn tests of the ops that FILE defines, with its functions in place of ours
     pytest -m ci                what only .ci/run has the time for
+    pytest -m nightly           minutes of training in plain loops
     HYPOTHESIS_PROFILE=nightly  many more drawn cases"""
 
 import os
@@ -23,6 +24,7 @@ def pytest_addoption(parser):
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "ci: only .ci/run has the time; run with -m ci")
+    config.addinivalue_line("markers", "nightly: not even .ci/run has the time; run with -m nightly")
     path = config.getoption("--use")
     if path is None:
         return
@@ -42,7 +44,8 @@ def pytest_collection_modifyitems(config, items):
     if student is not None:  # the tests that draw cases for one of the student's ops
         keep = [item for item in items if _op(item) in student]
     else:
-        keep = [item for item in items if item.get_closest_marker("ci") is None or "ci" in config.getoption("-m")]
+        later = [name for name in ("ci", "nightly") if name not in config.getoption("-m")]
+        keep = [item for item in items if not any(map(item.get_closest_marker, later))]
     config.hook.pytest_deselected(items=[item for item in items if item not in keep])
     items[:] = keep
 

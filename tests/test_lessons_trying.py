@@ -114,7 +114,7 @@ def banked(number, beginning):
                 if entry.right and entry.title.startswith(beginning))  # fmt: skip
 
 
-@pytest.mark.ci
+@pytest.mark.nightly
 def test_plain_loops_of_five_lessons_train_micro_together(tmp_path):
     """Convolution, max-pooling, batch norm, ReLU and dense as loops, in one file: 80 % of drawn faces in 24x24."""
     sources = [course.find(number).file("solution.py").read_text(encoding="utf-8") for number in ("05", "06", "07")]
