@@ -12,6 +12,7 @@ from tinyfer.kernels.compile import LANES
 
 CHANNELS = (4, 8, 16, 32, 64, 128)
 SIDE, PICTURES = 24, 2
+FEW = 8  # channels of the largest layer for which a multiply in plain Python is waited for
 BURST = 0.4  # seconds in search of the limit
 COLOURS = {"lesson 10": plots.ORANGE, "yours": plots.BLUE, "our register tiles": plots.FAINT,
            "our Winograd, F(4x4, 3x3)": plots.GREEN, "PyTorch": plots.INK}  # fmt: skip
@@ -37,8 +38,10 @@ def draw(mine):
 def ways(mine, args):
     """Name -> a convolution of this layer, as far as it can be done here."""
     x, w = args[:2]
-    found = {"lesson 10": lambda: mine.lesson_10(*args), "yours": lambda: mine.conv2d_forward(*args),
+    found = {"lesson 10": lambda: mine.lesson_10(*args),
              "our register tiles": lambda: kernels.conv2d_forward(*args)}  # fmt: skip
+    if isinstance(mine.multiply, numba.core.dispatcher.Dispatcher) or x.shape[3] <= FEW:
+        found["yours"] = lambda: mine.conv2d_forward(*args)
     if LANES and x.shape[3] % LANES == 0:  # whole vectors
         winograd = Winograd(x, w)
         found["our Winograd, F(4x4, 3x3)"] = lambda: winograd(x, w)
@@ -89,7 +92,7 @@ def draw_speeds(mine, axes):
     axes.axhline(limit, color=plots.INK, linewidth=1.2)
     axes.text(CHANNELS[0], limit * 1.02, f"the limit of a direct convolution: {limit:.0f}", fontsize=9, va="bottom",
               color=plots.INK)  # fmt: skip
-    for name, speed in found.items():
+    for name, speed in sorted(found.items(), key=lambda item: list(COLOURS).index(item[0])):
         own = name == "yours"
         axes.plot(list(speed), list(speed.values()), marker="o", color=COLOURS[name], linewidth=2.6 if own else 1.5,
                   markersize=6 if own else 4, linestyle=":" if name == "PyTorch" else "-",
