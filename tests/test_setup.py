@@ -190,3 +190,13 @@ def test_make_where_no_python_runs(tmp_path):
     )
     assert run.returncode == 2
     assert "error: no Python 3 runs here: install Python" in run.stderr
+
+
+def test_help_and_words_that_are_no_extras_install_nothing():
+    def run(*words):
+        return subprocess.run([sys.executable, str(ROOT / "tools" / "setup.py"), *words], capture_output=True, text=True)
+
+    told = run("--help")
+    assert told.returncode == 0 and "test, lint, torch, onnx" in told.stdout
+    wrong = run("test", "tests")
+    assert wrong.returncode == 2 and wrong.stderr.startswith("error: tests: expected extras of pyproject.toml: test, ")

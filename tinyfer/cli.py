@@ -79,7 +79,7 @@ def read_config(options_type: type, path) -> dict[str, Any]:
     fields = {field.name: field for field in dataclasses.fields(options_type)}
     kinds = typing.get_type_hints(options_type)
     values = {}
-    for key, value in _toml(path).items():
+    for key, value in read_toml(path).items():
         name = key.replace("-", "_")
         if name not in fields:
             raise UserError(f"{path}: {key}: {_unknown(key, [_kebab(name) for name in fields])}.")
@@ -236,7 +236,8 @@ def _range(low, high, above) -> str:
     return f", {low:g} or more" if low is not None else f", at most {high:g}" if high is not None else ""
 
 
-def _toml(path) -> dict[str, Any]:
+def read_toml(path) -> dict[str, Any]:
+    """A TOML file as plain values; what cannot be read, or is none, is a UserError."""
     if sys.version_info >= (3, 11):
         import tomllib
     else:

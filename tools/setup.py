@@ -143,6 +143,13 @@ def read_stamp():
         return None
 
 
+def known_extras():
+    """The extras that pyproject.toml lists."""
+    with open(os.path.join(ROOT, "pyproject.toml"), encoding="utf-8") as file:
+        section = file.read().partition("[project.optional-dependencies]\n")[2].partition("\n[")[0]
+    return re.findall(r"^(\w+) = ", section, re.MULTILINE)
+
+
 def write_stamp(stamp):
     with open(STAMP + ".part", "w", encoding="utf-8") as file:
         json.dump(stamp, file)
@@ -249,7 +256,13 @@ def setup(extras):
 
 
 def main():
+    if {"-h", "--help"} & set(sys.argv[1:]):
+        print(__doc__ + "\nThe extras: " + ", ".join(known_extras()))
+        return 0
     try:
+        for extra in sys.argv[1:]:
+            if extra not in known_extras():
+                raise SetupError(f"{extra}: expected extras of pyproject.toml: {', '.join(known_extras())}")
         setup(sys.argv[1:])
     except (SetupError, OSError) as error:
         say(f"error: {error}")

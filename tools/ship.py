@@ -1,26 +1,28 @@
 """Make a shipped model of a finished run on FER-2013, and keep the run's papers:
 
     python -m tools.ship RUN NAME --data fer2013.csv
+    python -m tools.ship RUN --data fer2013.csv             # the papers alone
 
 What is shipped is final.npz, the last epoch's model, which no figure was chosen by. Its temperature is fitted on
 PublicTest. Written are tinyfer/weights/NAME.npz, with matrices as float16, and docs/runs/RUN: the run's settings, log
-and curves, and scores.json, how the shipped file does on PublicTest by one view, two and ten."""
+and curves, and scores.json, how such a file does on PublicTest by one view, two and ten."""
 
 from __future__ import annotations
 
 import json
 import pathlib
-import shutil
+import tempfile
 from dataclasses import dataclass
 
 import numpy as np
 
 from tinyfer import cli, evaluation, models, runs, sources
+from tinyfer.bench import facts
 from tinyfer.cli import option
 from tinyfer.errors import UserError
 from tinyfer.metrics import Scores, fit_temperature, reliability, softmax
+from tools import papers
 
-ROOT = pathlib.Path(__file__).resolve().parents[1]
 PROTOCOL = ("trained on FER-2013 Training, every choice made on PublicTest, PrivateTest never read; one network, no "
             "other data")
 LICENCE = "MIT, as the code; the pictures it was trained on are not distributed"
@@ -32,14 +34,15 @@ class Options:
     """The flags of this program."""
 
     run: str = option("", "the folder of a finished run", metavar="RUN", positional=True)
-    name: str = option("", "the name by which it will be loaded", metavar="NAME", positional=True)
+    name: str = option("", "the name by which it will be loaded; without one nothing is shipped", metavar="NAME",
+                       positional=True)
     data: str = option("", "FER-2013, with its PublicTest", metavar="PATH")
 
 
 def main(options: Options) -> int:
     """Ship the run and print what was reached."""
     folder = runs.Folder(options.run)
-    if not (options.run and options.name and options.data):
+    if not (options.run and options.data):
         raise UserError("name a run's folder, the name to ship it by, and --data fer2013.csv.")
     if not folder.final.exists():
         raise UserError(f"{folder.path}: there is no final.npz, which comes with a run's last epoch.")
@@ -52,16 +55,18 @@ def main(options: Options) -> int:
     whole = evaluation.logits(model, dataset.val)
     model.meta |= {"temperature": fit_temperature(whole, dataset.val.labels), "protocol": PROTOCOL,
                    "licence": LICENCE}
-    path = models.WEIGHTS / f"{options.name}.npz"
-    models.save(model, path, half=True)
-    scores = reached(models.load(path), dataset.val) | {"float32_accuracy": accuracy(whole, dataset.val.labels)}
-    papers = ROOT / "docs" / "runs" / folder.path.name
-    papers.mkdir(parents=True, exist_ok=True)
-    for file in (folder.config, folder.log, folder.curves):
-        shutil.copy(file, papers / file.name)
-    (papers / "scores.json").write_text(json.dumps(scores, indent=1) + "\n")
+    with tempfile.TemporaryDirectory() as scratch:
+        path = models.WEIGHTS / f"{options.name}.npz" if options.name else pathlib.Path(scratch, "model.npz")
+        models.save(model, path, half=True)
+        scores = reached(models.load(path), dataset.val) | {
+            "float32_accuracy": accuracy(whole, dataset.val.labels), "shipped_as": options.name,
+            "bytes": path.stat().st_size, "processor": facts.processor(), "cores": facts.cores()}
+    into = papers.RUNS / folder.path.name
+    papers.keep(folder, into, curves=True)
+    (into / "scores.json").write_text(json.dumps(scores, indent=1) + "\n")
     print(told(scores))
-    print(f"{path.relative_to(ROOT)} ({path.stat().st_size / 1e6:.1f} MB), {papers.relative_to(ROOT)}")
+    written = [path.relative_to(papers.ROOT)] if options.name else []
+    print(f"{', '.join(map(str, [*written, into.relative_to(papers.ROOT)]))} ({scores['bytes'] / 1e6:.1f} MB)")
     return 0
 
 

@@ -1,0 +1,111 @@
+"""What is told of runs: papers, the table of a search, the pages made of them, and the changes that the card measures."""
+
+import numpy as np
+import pytest
+
+from tinyfer import cli, models, runs
+from tinyfer.data import Preprocess
+from tools import papers, results, search, shifts
+
+LOG = "epoch,seconds,val_accuracy\n1,60.0,0.500000\n2,120.0,{}\n"
+
+
+@pytest.fixture
+def kept(tmp_path, monkeypatch):
+    """A folder of papers of a search: base and one variant with two seeds, another with one."""
+    monkeypatch.setattr(papers, "RUNS", tmp_path)
+    accuracies = {"base-seed-1": 0.60, "base-seed-2": 0.61, "rate-0.1-seed-1": 0.63, "rate-0.1-seed-2": 0.62,
+                  "mixup-seed-2": 0.59}
+    for name, accuracy in accuracies.items():
+        (tmp_path / "short" / name).mkdir(parents=True)
+        (tmp_path / "short" / name / "log.csv").write_text(LOG.format(accuracy))
+    return {"what": "short runs", "seeds": [1, 2], "base": {"lr": 0.05},
+            "variants": {"mixup": {"mixup": 0.2}, "rate 0.1": {"lr": 0.1}, "not done": {"lr": 1.0}}}
+
+
+def test_a_search_begins_with_the_base_and_does_one_seed_after_the_other(kept):
+    trials = list(search.trials("short", kept))
+    assert [(trial.variant, trial.seed) for trial in trials[:5]] == [
+        ("base", 1), ("mixup", 1), ("rate 0.1", 1), ("not done", 1), ("base", 2)]
+    assert trials[2].settings == {"lr": 0.1, "seed": 1} and trials[2].folder == "short/rate-0.1-seed-1"
+
+
+def test_every_trial_of_the_plan_can_be_trained():
+    from tinyfer.train import Options
+
+    for name, group in search.groups().items():
+        folders = [trial.folder for trial in search.trials(name, group)]
+        assert len(set(folders)) == len(folders)
+        for trial in search.trials(name, group):
+            Options(**{key.replace("-", "_"): value for key, value in trial.settings.items()})
+
+
+def test_the_table_compares_with_the_base_of_the_same_seeds(kept):
+    lines = results.table("short", kept).splitlines()
+    rows = [line for line in lines if line.startswith("| ")]
+    assert rows[1:] == ["| rate 0.1 | 63.00 | 62.00 | +2.00 |", "| **base** | 60.00 | 61.00 |  |",
+                        "| mixup |  | 59.00 | -2.00 |"]
+    assert "by 0.71 points (standard deviation, 2 settings)" in lines[-1]
+
+
+def test_a_group_without_its_base_has_no_table(tmp_path, monkeypatch, kept):
+    monkeypatch.setattr(papers, "RUNS", tmp_path / "none")
+    assert results.table("short", kept) == ""
+
+
+def test_the_page_is_that_of_the_papers():
+    assert results.PAGE.read_text(encoding="utf-8") == results.page(results.results()), "run `python -m tools.results`"
+
+
+def test_papers_tell_nothing_of_the_machines_folders(tmp_path):
+    folder = runs.Folder(tmp_path / "run")
+    folder.create()
+    folder.config.write_text('epochs = 2\ndata = "/home/me/secret/fer2013.csv"\nmodel = "lite"\n')
+    folder.log.write_text(LOG.format(0.6))
+    papers.keep(folder, tmp_path / "kept")
+    assert (tmp_path / "kept" / "config.toml").read_text() == 'epochs = 2\ndata = "fer2013.csv"\nmodel = "lite"\n'
+    assert papers.read_log(tmp_path / "kept")[-1]["val_accuracy"] == 0.6
+    for config in papers.RUNS.rglob("config.toml"):
+        assert "/" not in cli.read_toml(config)["data"], config
+
+
+PICTURES = np.random.default_rng(0).integers(0, 256, (3, 48, 48), dtype=np.uint8)
+
+
+@pytest.mark.parametrize("crop", [None, 40])
+@pytest.mark.parametrize("change", shifts.CHANGES, ids=lambda change: change.name)
+def test_a_change_by_nothing_is_the_models_own_preprocessing(change, crop):
+    preprocess = Preprocess(crop=crop)
+    assert change.amounts[0] == 0 and list(change.amounts) == sorted(change.amounts)
+    for view in change.views(PICTURES, preprocess, 0):
+        np.testing.assert_array_equal(view, preprocess(PICTURES))
+
+
+def test_each_change_does_what_it_says():
+    preprocess = Preprocess(mean=0.0, std=1 / 255)  # inputs are grey values
+    right, left, down, up = (view[..., 0] for view in shifts.moved(PICTURES, preprocess, 3))
+    np.testing.assert_array_equal(right[:, :, 3:], PICTURES[:, :, :-3])
+    np.testing.assert_array_equal(left[:, :, :-3], PICTURES[:, :, 3:])
+    np.testing.assert_array_equal(down[:, 3:], PICTURES[:, :-3])
+    np.testing.assert_array_equal(up[:, :-3], PICTURES[:, 3:])
+    (dark,) = shifts.darkened(PICTURES, preprocess, 90)
+    np.testing.assert_array_equal(dark[..., 0], np.rint(PICTURES * 0.1))
+    (soft,) = shifts.blurred(PICTURES, preprocess, 3.0)
+    assert soft.std() < 0.2 * PICTURES.std() and abs(soft.mean() - PICTURES.mean()) < 2
+    quarter, back = (view[..., 0] for view in shifts.turned(PICTURES, preprocess, 90))
+    np.testing.assert_allclose(quarter[:, ::-1, ::-1], back, atol=0.01)
+    spot = np.zeros((1, 48, 48), np.uint8)
+    spot[:, 14:34, 14:34] = 255
+    near, far = (view.sum() / 255 for view in shifts.cropped(spot, preprocess, 20))
+    assert near == pytest.approx(400 / 0.8**2, rel=0.03) and far == pytest.approx(400 / 1.2**2, rel=0.03)
+
+
+def test_the_card_names_every_shipped_model():
+    from tools import card
+
+    text = card.PAGE.read_text(encoding="utf-8")
+    for name in models.shipped():
+        model = models.load(name)
+        if not model.meta.get("toy"):
+            assert f"`{name}`" in text and f"{model.params.value.size:,}" in text, "run `python -m tools.card`"
+            assert f"{model.meta['temperature']:.3f}" in text, "run `python -m tools.card`"

@@ -1,0 +1,175 @@
+"""Make docs/results.md and its picture of the papers in docs/runs:
+
+    python -m tools.results
+
+What was reached (docs/runs/RUN, written by `python -m tools.ship`), and which settings helped (docs/runs/GROUP/RUN,
+written by `python -m tools.search`)."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from tinyfer import checkpoint, cli, plots
+from tools import papers, search
+
+PAGE, PICTURE = papers.ROOT / "docs" / "results.md", papers.ROOT / "docs" / "images" / "results.svg"
+VIEWS = ("one view", "picture and mirror image", "ten views")
+TEXT = """# What was reached, and by which settings
+
+Written by `python -m tools.results` from the logs in `docs/runs`. FER-2013, one network, no other data and no pretrained
+weights: trained on Training (28,709 pictures), every choice made on PublicTest (3,589 pictures), PrivateTest never read.
+A figure on PublicTest is that of the last epoch's model; the standard error of one is 0.8 points.
+
+## Runs
+
+{runs}
+
+Ten views: the picture, moved by two pixels to each corner, and the mirror images of these five (of a model with crops: centre
+and corners). Columns are per cent right on PublicTest; brackets are 95 % intervals. Each run's settings stand in its folder:
+`python -m tinyfer.train --config docs/runs/RUN/config.toml --data fer2013.csv` does it again.
+
+![Accuracy by minutes of training](images/results.svg)
+
+## Which settings help
+
+Short runs that differ from their base in one setting: `python -m tools.search --data fer2013.csv --out ~/searches`
+([recipes/search.toml](../recipes/search.toml)). Per cent right on PublicTest by one view after the last epoch. What helps a
+short run need not help a long one: noise in pictures and labels pays late, a quick start pays early.
+
+{searches}
+"""
+
+
+@dataclass(frozen=True)
+class Options:
+    """This program has no flags."""
+
+
+class Result(NamedTuple):
+    """A run of docs/runs with scores: its folder's name, its scores.json, its log and its settings."""
+
+    name: str
+    scores: dict
+    log: list[dict[str, float]]
+    settings: dict
+
+    @property
+    def minutes(self) -> float:
+        return self.log[-1]["seconds"] / 60
+
+    def accuracy(self, view: str) -> float:
+        return self.scores["views"][view]["accuracy"]
+
+
+def results() -> list[Result]:
+    """Every run that was scored, the best by ten views first."""
+    found = [Result(path.parent.name, json.loads(path.read_text()), papers.read_log(path.parent),
+                    cli.read_toml(path.parent / "config.toml")) for path in papers.RUNS.glob("*/scores.json")]
+    return sorted(found, key=lambda result: -result.accuracy("ten views"))
+
+
+def main(options: Options) -> int:
+    """Write the page and the picture."""
+    found = results()
+    for path, content in ((PAGE, page(found).encode()), (PICTURE, plots.svg(picture(found)))):
+        checkpoint.write_atomically(path, lambda file, content=content: file.write(content))
+        print(path.relative_to(papers.ROOT))
+    return 0
+
+
+def page(found: list[Result]) -> str:
+    """The text of docs/results.md."""
+    tables = [table(name, group) for name, group in search.groups().items()]
+    return TEXT.format(runs=run_table(found), searches="\n\n".join(filter(None, tables)) or "None yet.")
+
+
+def run_table(found: list[Result]) -> str:
+    """A line a run."""
+    lines = ["| run | network | seed | epochs | minutes | one view | with mirror image | ten views | calibration error "
+             "| shipped as |", "|---|---|---:|---:|---:|---:|---:|---|---:|---|"]
+    for result in found:
+        one, mirrored, ten = (result.scores["views"][view] for view in VIEWS)
+        low, high = ten["interval"]
+        lines.append(f"| [{result.name}](runs/{result.name}/log.csv) | {network(result.settings)} "
+                     f"| {result.settings['seed']} | {len(result.log)} | {result.minutes:.0f} "
+                     f"| {100 * one['accuracy']:.2f} | {100 * mirrored['accuracy']:.2f} "
+                     f"| **{100 * ten['accuracy']:.2f}** [{100 * low:.1f}, {100 * high:.1f}] "
+                     f"| {100 * ten['calibration_error']:.1f} % | {result.scores['shipped_as'] or '–'} |")
+    machines = sorted({f"{result.scores['cores']} cores of {result.scores['processor']}" for result in found})
+    return "\n".join([*lines, "", f"Trained on {' and '.join(machines)}."])
+
+
+def network(settings: dict) -> str:
+    """Name and width of the network that was trained."""
+    return settings["model"] + (f", width {settings['width']:g}" if "width" in settings else "")
+
+
+def table(name: str, group: dict) -> str:
+    """A group's settings, the best first: per cent right by seed, their mean, and what they gain over the base."""
+    reached: dict[str, dict[int, float]] = {}
+    for trial in search.trials(name, group):
+        folder = papers.RUNS / trial.folder
+        if (folder / "log.csv").exists():
+            reached.setdefault(trial.variant, {})[trial.seed] = 100 * papers.read_log(folder)[-1]["val_accuracy"]
+    if "base" not in reached:
+        return ""
+    base = reached["base"]
+
+    def gain(variant: str) -> float:
+        shared = reached[variant].keys() & base.keys()
+        return float(np.mean([reached[variant][seed] - base[seed] for seed in shared])) if shared else math.nan
+
+    seeds = sorted({seed for by_seed in reached.values() for seed in by_seed})
+    lines = [f"### {group['what'][0].upper() if group['what'][0] != '`' else '`'}{group['what'][1:]}", "",
+             f"Base: {', '.join(f'{key} {value}' for key, value in group['base'].items())}.", "",
+             f"| setting | {' | '.join(f'seed {seed}' for seed in seeds)} | against the base |",
+             f"|---|{'---:|' * (len(seeds) + 1)}"]
+    for variant in sorted(reached, key=gain, reverse=True):
+        cells = [f"{reached[variant][seed]:.2f}" if seed in reached[variant] else "" for seed in seeds]
+        told = "" if variant == "base" else f"{gain(variant):+.2f}"
+        lines.append(f"| {'**base**' if variant == 'base' else variant} | {' | '.join(cells)} | {told} |")
+    return "\n".join([*lines, *noise(reached)])
+
+
+def noise(reached: dict[str, dict[int, float]]) -> list[str]:
+    """How far two seeds of one setting lie apart, in words; nothing where no setting has two."""
+    spread = [np.var(list(by_seed.values()), ddof=1) for by_seed in reached.values() if len(by_seed) > 1]
+    if not spread:
+        return []
+    sd = math.sqrt(float(np.mean(spread)))
+    return ["", f"One seed differs from another by {sd:.2f} points (standard deviation, {len(spread)} settings): "
+                f"differences below {2 * sd:.1f} say little."]
+
+
+def picture(found: list[Result]) -> Figure:
+    """Accuracy by ten views over minutes of training, a point a run, with its 95 % interval."""
+    figure = plots.empty_figure(7.5, 4.2)
+    axes = figure.subplots()
+    plots.clean(axes)
+    colours = {"lite": plots.BLUE, "vgg": plots.ORANGE}
+    for result in found:
+        low, high = (100 * end for end in result.scores["views"]["ten views"]["interval"])
+        right, colour = 100 * result.accuracy("ten views"), colours.get(result.settings["model"], plots.GREEN)
+        axes.plot([result.minutes] * 2, [low, high], color=colour, linewidth=4, alpha=0.25, solid_capstyle="butt")
+        axes.plot(result.minutes, right, "o", color=colour, markersize=7)
+        axes.annotate(f"{result.name}: {right:.1f}", (result.minutes, right), xytext=(9, 0),
+                      textcoords="offset points", va="center", fontsize=9, color=plots.INK)
+    axes.set_xscale("log")
+    ticks = [tick for tick in (5, 10, 20, 30, 60, 120, 240, 480)
+             if not found or tick <= 3 * max(result.minutes for result in found)]
+    axes.set_xticks(ticks, [f"{tick} min" if tick < 60 else f"{tick // 60} h" for tick in ticks])
+    axes.minorticks_off()
+    axes.set_title("per cent right on PublicTest, ten views, by training time on two cores", loc="left", fontsize=11,
+                   color=plots.INK)
+    axes.set_xlim(4, 2.5 * max([30.0, *(result.minutes for result in found)]))
+    return figure
+
+
+if __name__ == "__main__":
+    cli.main(Options, main, prog="python -m tools.results", description="make docs/results.md of the papers in docs/runs")
