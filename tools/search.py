@@ -32,6 +32,9 @@ class Options:
     data: str = option("", "FER-2013, with its PublicTest", metavar="PATH")
     out: str = option("", "where the runs' folders go", metavar="FOLDER")
     only: tuple[str, ...] = option((), "only these groups of recipes/search.toml", metavar="GROUP")
+    seed: int | None = option(None, "only the runs of this seed")
+    threads: int | None = option(None, "processor threads of each run (default: all): two searches by two seeds on a "
+                                 "thread each get further than one on two", low=1)
 
 
 class Trial(NamedTuple):
@@ -75,7 +78,7 @@ def main(options: Options) -> int:
             raise UserError(f"--only {name}: recipes/search.toml has the groups {', '.join(plan)}.")
     for name in options.only or plan:
         for trial in trials(name, plan[name]):
-            if not (papers.RUNS / trial.folder).exists():
+            if options.seed in (None, trial.seed) and not (papers.RUNS / trial.folder).exists():
                 train(trial, options)
     return 0
 
@@ -89,6 +92,8 @@ def train(trial: Trial, options: Options) -> None:
         config.flush()
         command = [sys.executable, "-m", "tinyfer.train", "--config", config.name, "--data", options.data,
                    "--out", str(folder.path), "--resume"]
+        if options.threads:
+            command += ["--threads", str(options.threads)]
         status = subprocess.run(command).returncode
     if status == 130:
         raise KeyboardInterrupt
