@@ -257,6 +257,35 @@ def test_only_takes_keys_and_sections():
     assert {key for s in program.SECTIONS if s.quick for key in s.keys} >= {"warm_start_s", "step_over_fma_peak"}
 
 
+def test_a_pass_takes_over_what_an_earlier_one_measured_and_replaces_what_it_measures_itself(tmp_path):
+    path = tmp_path / "bench.json"
+    report = table.Report(dict(MACHINE))
+    report.set("warm_start_s", [1.0, 2.0, 3.0])
+    report.row("live", "640x480, 1 face", common.OURS, fps=50.0)
+    report.row("threads", "vgg", "1 threads", speedup=1.0)
+    program.write(report, path)
+    again = table.Report(dict(MACHINE, load_at_start=0.3))
+    again.take_over(program.earlier(str(path), again.machine))
+    again.row("live", "640x480, 1 face", common.OURS, fps=60.0)
+    again.miss("warm_start_s", "left out by --only")
+    told = again.as_dict()
+    assert told["ratios"]["warm_start_s"] == 2.0 and "warm_start_s" not in told["reasons"]
+    assert [row.get("fps", row.get("speedup")) for row in told["rows"]] == [1.0, 60.0]
+
+
+def test_figures_of_another_machine_are_not_taken_over(tmp_path):
+    program.write(table.Report(dict(MACHINE)), tmp_path / "bench.json")
+    with pytest.raises(program.UserError, match="it was measured with threads 2, now that is 4; take a whole pass"):
+        program.earlier(str(tmp_path / "bench.json"), dict(MACHINE, threads=4))
+    refused(run("tinyfer.bench", "--update", "--only", "live", "--out", str(tmp_path / "none.json")), "none.json")
+
+
+def test_the_same_bits_cost_a_share_that_is_told():
+    report = table.Report(dict(MACHINE))
+    report.row("same-bits", "training step, vgg, batch 128", common.OURS, share_of_step=0.0035)
+    assert "at most so much of a training step: vgg 0.35 %." in table.markdown(report.as_dict())
+
+
 def test_wrong_words_are_refused(tmp_path):
     refused(run("tinyfer.bench", "--only", "cold_strat_s"), "--only cold_strat_s", "did you mean cold_start_s?")
     refused(run("tinyfer.bench", "--quick", "--only", "ladder"), "--only ladder: --quick leaves that out")

@@ -104,7 +104,7 @@ def test_a_bench_without_the_ten_steps_is_refused(tmp_path, changes, words):
         pathlib.Path(path).write_text("[1]")
         words = "expected a file that `python -m tinyfer.bench` has written"
     with pytest.raises(UserError, match=re.escape(words)):
-        fast.chosen(fast.from_file(path))
+        fast.chosen(fast.bench.read(path))
 
 
 def test_markers_that_do_not_fit_are_refused():

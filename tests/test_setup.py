@@ -194,7 +194,8 @@ def test_make_where_no_python_runs(tmp_path):
 
 def test_help_and_words_that_are_no_extras_install_nothing():
     def run(*words):
-        return subprocess.run([sys.executable, str(ROOT / "tools" / "setup.py"), *words], capture_output=True, text=True)
+        program = str(ROOT / "tools" / "setup.py")
+        return subprocess.run([sys.executable, program, *words], capture_output=True, text=True)
 
     told = run("--help")
     assert told.returncode == 0 and "test, lint, torch, onnx" in told.stdout

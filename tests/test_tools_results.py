@@ -1,4 +1,4 @@
-"""What is told of runs: papers, the table of a search, the pages made of them, and the changes that the card measures."""
+"""What is told of runs: papers, the table of a search, the pages made of them, the changes that the card measures."""
 
 import numpy as np
 import pytest
@@ -88,8 +88,8 @@ def test_each_change_does_what_it_says():
     np.testing.assert_array_equal(left[:, :, :-3], PICTURES[:, :, 3:])
     np.testing.assert_array_equal(down[:, 3:], PICTURES[:, :-3])
     np.testing.assert_array_equal(up[:, :-3], PICTURES[:, 3:])
-    (dark,) = shifts.darkened(PICTURES, preprocess, 90)
-    np.testing.assert_array_equal(dark[..., 0], np.rint(PICTURES * 0.1))
+    (dark,) = shifts.darkened(PICTURES, preprocess, 75)
+    np.testing.assert_array_equal(dark[..., 0], np.rint(PICTURES / 4))
     (soft,) = shifts.blurred(PICTURES, preprocess, 3.0)
     assert soft.std() < 0.2 * PICTURES.std() and abs(soft.mean() - PICTURES.mean()) < 2
     quarter, back = (view[..., 0] for view in shifts.turned(PICTURES, preprocess, 90))

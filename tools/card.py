@@ -33,25 +33,25 @@ Written by `python -m tools.card --data fer2013.csv`, which measures the shipped
 
 ## What they are for
 
-They name the expression that a face shows in one grey picture of 48x48 pixels, as one of {labels}. They are there for learning
-how such networks work, for trying one's own kernels and one's own training, and for demonstrations that people take part in
-by choice.
+They name the expression that a face shows in one grey picture of 48x48 pixels, as one of {labels}. They are there for
+learning how such networks work, for trying one's own kernels and one's own training, and for demonstrations that
+people take part in by choice.
 
-**What they must not be used for.** Expression is not emotion: nobody's feelings, honesty, attention or health can be read off
-these answers. Do not use them to decide anything about a person. The EU AI Act forbids AI systems that infer emotions of people
-at work and in education, save for medical or safety reasons (Art. 5(1)(f)).
+**What they must not be used for.** Expression is not emotion: nobody's feelings, honesty, attention or health can be
+read off these answers. Do not use them to decide anything about a person. The EU AI Act forbids AI systems that infer
+emotions of people at work and in education, save for medical or safety reasons (Art. 5(1)(f)).
 
 ## Data and protocol
 
-FER-2013 (Goodfellow et al. 2013, arXiv:1307.0414): 35,887 grey pictures of faces found by an image search, cropped by a
-detector, labelled with one of seven words by people who looked over the search's results. Training (28,709 pictures) was
-trained on, every choice (recipe, temperature) was made on PublicTest (3,589), PrivateTest (3,589) was never read. No other
-data, no pretrained weights, one network, the last epoch: no epoch was picked. Since PublicTest chose the recipes, its figures
-are a little too friendly, by less than their intervals. The pictures are not distributed with the project.
+FER-2013 (Goodfellow et al. 2013, arXiv:1307.0414): 35,887 grey pictures of faces found by an image search, cropped by
+a detector, labelled with one of seven words by people who looked over the search's results. Training (28,709
+pictures) was trained on, every choice (recipe, temperature) was made on PublicTest (3,589), PrivateTest (3,589) was
+never read. No other data, no pretrained weights, one network, the last epoch: no epoch was picked. Since PublicTest
+chose the recipes, its figures are a little too friendly. The pictures are not distributed with the project.
 
-The labels are noisy: ten people who judged the same pictures anew (Barsoum et al. 2016, arXiv:1608.01041) agree on a strict
-majority for 77 % of them, and in 176 pictures they saw no face at all. People reach some 65 % on these labels (Goodfellow et
-al.). A figure above 75 % by one network without other data should be doubted.
+The labels are noisy: ten people who judged the same pictures anew (Barsoum et al. 2016, arXiv:1608.01041) agree on a
+strict majority for 77 % of them, and in 176 pictures they saw no face at all. People reach some 65 % on these labels
+(Goodfellow et al.). A figure above 75 % by one network without other data should be doubted.
 
 ## Accuracy
 
@@ -67,15 +67,15 @@ al.). A figure above 75 % by one network without other data should be doubted.
 
 ## Calibration
 
-How often answers are right, by how sure they are: on the diagonal they mean what they say. The temperature was fitted on the same
-pictures, one number for each model, which changes no answer.
+How often answers are right, by how sure they are: on the diagonal they mean what they say. The temperature was fitted
+on the same pictures, one number for each model, which changes no answer.
 
 ![Reliability diagram](images/card-reliability.svg)
 
 ## What harms them
 
-PublicTest by one view, changed before the network sees it. A webcam's box is never exactly that of the data set, light is
-poor, and heads lean: this is how much it costs.
+PublicTest by one view, changed before the network sees it. A webcam's box is never exactly that of the data set,
+light is poor, and heads lean: this is how much it costs.
 
 ![Accuracy under shift, rotation, wrong boxes, blur and darkness](images/card-harm.svg)
 
@@ -85,16 +85,18 @@ poor, and heads lean: this is how much it costs.
 
 - **Fear and sadness** are taken for each other and for neutral; look at the matrices above before you believe either.
 - **Disgust** is rare (1.5 % of the data): what the network knows of it, it knows from 436 pictures.
-- **Faces that differ from the data set's**: it was found by English search words in 2013. Ages, skin tones, glasses, beards, hijabs
-  and disabilities are not labelled in it, so nobody can say from it for whom the network works worse. Assume that it does.
+- **Faces that differ from the data set's**: it was found by English search words in 2013. Ages, skin tones, glasses,
+  beards, hijabs and disabilities are not labelled in it, so nobody can say from it for whom the network works worse.
+  Assume that it does.
 - **Posed pictures**: many are of actors. Everyday faces show less, and the network then says neutral, or is wrong.
-- **Pictures that are no faces**: it always names one of seven expressions. The webcam's answer is "uncertain" where none of them
-  reaches 35 %, which is not the same as knowing that there is no face.
+- **Pictures that are no faces**: it always names one of seven expressions. The webcam's answer is "uncertain" where
+  none of them reaches 35 %, which is not the same as knowing that there is no face.
 
 ## Beside others
 
-Published figures on FER-2013's seven classes, with how they were tested; most were chosen on the pictures that they are given for.
-Sources stand in [lesson 15](../lessons/15_honest_numbers/show.py), which draws them with their intervals.
+Published figures on FER-2013's seven classes, with how they were tested; most were chosen on the pictures that they
+are given for. Sources stand in [lesson 15](../lessons/15_honest_numbers/show.py), which draws them with their
+intervals.
 
 {ladder}
 
@@ -160,7 +162,8 @@ def accuracy_table(shipped: dict, found: dict) -> str:
 
     row("parameters", lambda name, model: f"{model.params.value.size:,}")
     row("million multiply-adds a picture", lambda name, model: str(model).rsplit(None, 1)[-1])
-    row("file, matrices as float16", lambda name, model: f"{(models.WEIGHTS / f'{name}.npz').stat().st_size / 1e6:.1f} MB")
+    row("file, matrices as float16",
+        lambda name, model: f"{(models.WEIGHTS / f'{name}.npz').stat().st_size / 1e6:.1f} MB")
     for view in results.VIEWS:
         def tell(name, model, view=view):
             told = found[name]["views"][view]
@@ -203,7 +206,8 @@ def class_table(found: dict) -> str:
     told = {name: scores_of(scores) for name, scores in found.items()}
     first = next(iter(told.values()))
     for i, label in enumerate(first.labels):
-        cells = [f"{values[i]:.2f}" for scores in told.values() for values in (scores.precision, scores.recall, scores.f1)]
+        cells = [f"{values[i]:.2f}" for scores in told.values()
+                 for values in (scores.precision, scores.recall, scores.f1)]
         lines.append(f"| {label} | {first.support[i]:,} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
@@ -243,8 +247,8 @@ def harm_table(harmed: dict) -> str:
              "|---|---|" + "---:|" * len(harmed)]
     for change in CHANGES:
         for at in (len(change.amounts) // 2, len(change.amounts) - 1):
-            cells = [f"{100 * found[change.name][at]:.1f} % ({100 * (found[change.name][at] - found[change.name][0]):+.1f})"
-                     for found in harmed.values()]
+            cells = [f"{100 * values[at]:.1f} % ({100 * (values[at] - values[0]):+.1f})"
+                     for values in (found[change.name] for found in harmed.values())]
             lines.append(f"| {change.name} | {change.amounts[at]:g} {change.unit} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
@@ -259,7 +263,8 @@ def draw_reliability(shipped: dict, split: Split) -> Figure:
         chances = softmax(evaluation.logits(model, split), model.meta["temperature"])
         bins = reliability(chances, split.labels)
         full = bins.number >= 10
-        margin = [1.96 * math.sqrt(a * (1 - a) / n) for n, a in zip(bins.number[full], bins.accuracy[full], strict=True)]
+        margin = [1.96 * math.sqrt(a * (1 - a) / n)
+                  for n, a in zip(bins.number[full], bins.accuracy[full], strict=True)]
         axes.errorbar(100 * bins.confidence[full], 100 * bins.accuracy[full], 100 * np.array(margin), fmt="o-",
                       color=COLOURS.get(name, plots.GREEN), markersize=5, linewidth=1.4, elinewidth=1,
                       label=f"{name}: error {100 * bins.error:.1f} %")

@@ -53,7 +53,7 @@ def run(options: Options) -> int:
     if options.draw:
         told = json.loads(FIGURES.read_text(encoding="utf-8"))
     else:
-        whole = from_file(options.bench) if options.bench else measure(options.threads or facts.cores())
+        whole = bench.read(options.bench) if options.bench else measure(options.threads or facts.cores())
         told = chosen(whole)
         write(FIGURES, json.dumps(told, indent=1, allow_nan=False) + "\n")
     blocks = figures(told)
@@ -100,17 +100,6 @@ def measure(threads: int) -> dict:
     finally:
         show.close()
     return report.as_dict()
-
-
-def from_file(path: str) -> dict:
-    """A bench.json that holds both sections."""
-    try:
-        told = json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"--bench {path}: it cannot be read as JSON ({error}).") from error
-    if not isinstance(told, dict) or not {"machine", "ratios", "rows", "warnings"} <= told.keys():
-        raise UserError(f"--bench {path}: expected a file that `python -m tinyfer.bench` has written.")
-    return told
 
 
 def chosen(told: dict) -> dict:

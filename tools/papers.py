@@ -1,4 +1,4 @@
-"""A run's papers, which are kept in docs/runs: its settings and its log; its curves, where it is a result of its own."""
+"""A run's papers, kept in docs/runs: its settings and its log; its curves too, where it is a result of its own."""
 
 from __future__ import annotations
 

@@ -22,25 +22,26 @@ PAGE, PICTURE = papers.ROOT / "docs" / "results.md", papers.ROOT / "docs" / "ima
 VIEWS = ("one view", "picture and mirror image", "ten views")
 TEXT = """# What was reached, and by which settings
 
-Written by `python -m tools.results` from the logs in `docs/runs`. FER-2013, one network, no other data and no pretrained
-weights: trained on Training (28,709 pictures), every choice made on PublicTest (3,589 pictures), PrivateTest never read.
-A figure on PublicTest is that of the last epoch's model; the standard error of one is 0.8 points.
+Written by `python -m tools.results` from the logs in `docs/runs`. FER-2013, one network, no other data and no
+pretrained weights: trained on Training (28,709 pictures), every choice made on PublicTest (3,589 pictures),
+PrivateTest never read. A figure on PublicTest is that of the last epoch's model; the standard error of one is 0.8
+points.
 
 ## Runs
 
 {runs}
 
-Ten views: the picture, moved by two pixels to each corner, and the mirror images of these five (of a model with crops: centre
-and corners). Columns are per cent right on PublicTest; brackets are 95 % intervals. Each run's settings stand in its folder:
-`python -m tinyfer.train --config docs/runs/RUN/config.toml --data fer2013.csv` does it again.
+Ten views: the picture, moved by two pixels to each corner, and the mirror images of these five (of a model with
+crops: centre and corners). Columns are per cent right on PublicTest; brackets are 95 % intervals. Each run's settings
+stand in its folder: `python -m tinyfer.train --config docs/runs/RUN/config.toml --data fer2013.csv` does it again.
 
 ![Accuracy by minutes of training](images/results.svg)
 
 ## Which settings help
 
 Short runs that differ from their base in one setting: `python -m tools.search --data fer2013.csv --out ~/searches`
-([recipes/search.toml](../recipes/search.toml)). Per cent right on PublicTest by one view after the last epoch. What helps a
-short run need not help a long one: noise in pictures and labels pays late, a quick start pays early.
+([recipes/search.toml](../recipes/search.toml)). Per cent right on PublicTest by one view after the last epoch. What
+helps a short run need not help a long one: noise in pictures and labels pays late, a quick start pays early.
 
 {searches}
 """
@@ -172,4 +173,4 @@ def picture(found: list[Result]) -> Figure:
 
 
 if __name__ == "__main__":
-    cli.main(Options, main, prog="python -m tools.results", description="make docs/results.md of the papers in docs/runs")
+    cli.main(Options, main, prog="python -m tools.results", description="make docs/results.md of docs/runs")

@@ -1,10 +1,10 @@
-"""Which settings help? Train the runs that recipes/search.toml lists, those that are not there yet, one after the other:
+"""Which settings help? Train the runs that recipes/search.toml lists, those that are not there yet:
 
     python -m tools.search --data fer2013.csv --out ~/searches
 
-They differ from a common base in one setting each. Their settings and logs are kept in docs/runs/GROUP, and what is there
-is not done again; `python -m tools.results` makes the tables of docs/results.md of them. Ctrl-C stops; the same command
-goes on."""
+They differ from a common base in one setting each. Their settings and logs are kept in docs/runs/GROUP, and what is
+there is not done again; `python -m tools.results` makes the tables of docs/results.md of them. Ctrl-C stops; the same
+command goes on."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ class Change(NamedTuple):
 
 def warped(pictures: np.ndarray, preprocess: Preprocess, angle: float = 0.0, zoom: float = 1.0,
            shift: tuple[float, float] = (0.0, 0.0)) -> np.ndarray:
-    """Every picture turned by `angle` degrees, enlarged by `zoom` and moved by `shift` (x, y) pixels, edges repeated."""
+    """Every picture turned by `angle` degrees, enlarged by `zoom`, moved by `shift` (x, y) pixels; edges repeated."""
     n, side, size = len(pictures), preprocess.side, preprocess.size
     corner = np.full((2, n), (size - side) // 2)
     matrix = augment.matrices(np.ones(n), np.full(n, np.deg2rad(angle)), np.full(n, zoom),

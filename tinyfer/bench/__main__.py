@@ -28,6 +28,7 @@ class Options:
     quick: bool = option(False, "under a minute from a warm cache: only what needs no PyTorch")
     only: tuple[str, ...] = option((), "measure only these keys of the table, or sections such as ladder",
                                    metavar="KEY")
+    update: bool = option(False, "with --only: keep what else stands in --out, from an earlier pass on this machine")
     threads: int | None = option(None, "processor threads of every runtime (default: all)", low=1)
 
 
@@ -75,6 +76,7 @@ SECTIONS = (  # the README's table first: what is left out when the time is up c
     Section("memory", "peak memory of a step", starts.memory, 80, ("peak_memory_vs_torch",)),
     Section("ops", "every op and pass", arithmetic.ops, 100),
     Section("ladder", "the ladder from loops to Winograd", arithmetic.ladder, 90),
+    Section("same-bits", "what the same bits on any number of threads cost", starts.ordering, 15),
     Section("threads", "training by threads", starts.scaling, 40),
     Section("vgg-64", "training step, vgg, batch 64", _training("vgg", 64), 120),
     Section("vgg-infer-8", "inference, vgg, batch 8", _inference("vgg", 8), 40),
@@ -93,6 +95,8 @@ def run(options: Options) -> int:
     out = runs.Folder(pathlib.Path(options.out).absolute().parent)
     out.create()
     show, report = Show(), Report(facts.machine(threads))
+    if options.update:
+        report.take_over(earlier(options.out, report.machine))
     show.say(introduction(report.machine))
     warn_if_busy(report, show)
     try:
@@ -107,6 +111,27 @@ def run(options: Options) -> int:
         print(f"\nwarning: {warning}")
     print("\n" + ", ".join([options.out, *draw(told, pathlib.Path(options.out))]))
     return 0
+
+
+def earlier(path: str, machine: dict) -> dict:
+    """The bench.json of an earlier pass; UserError where there is none, or one of another machine or other versions."""
+    told = read(path)
+    for name in machine.keys() - {"load_at_start"}:
+        if told["machine"].get(name) != machine[name]:
+            raise UserError(f"--update {path}: it was measured with {name} {told['machine'].get(name)}, now that is "
+                            f"{machine[name]}; take a whole pass.")
+    return told
+
+
+def read(path: str) -> dict:
+    """A bench.json."""
+    try:
+        told = json.loads(pathlib.Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: it cannot be read as JSON ({error}).") from error
+    if not isinstance(told, dict) or not {"machine", "ratios", "spread", "warnings", "rows"} <= told.keys():
+        raise UserError(f"{path}: expected a file that `python -m tinyfer.bench` has written.")
+    return told
 
 
 def choose(only: tuple[str, ...]) -> list[Section]:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import itertools
 import time
+from unittest import mock
 
 import numpy as np
 
 from tinyfer import data, infer, machine, models, ops, optim, sources, training
 from tinyfer.bench import cases, memory
 from tinyfer.bench.child import Task
+from tinyfer.kernels import fused
 from tinyfer.layers import ConvBlock, ConvStack, Dropout
 from tinyfer.live import speed
 
@@ -47,6 +49,26 @@ class Training(Task):
         for leaf, rate in zip(dropouts, rates, strict=True):
             leaf.p = rate
         return losses
+
+    def ordering_share(self, steps: int) -> float:
+        """The share of a step that goes into adding partial sums row by row in their order, which gives the same bits
+        on any number of threads: more than what it costs, since threads' own sums would have to be added too."""
+        spent: list[float] = []
+
+        def timed(method):
+            def run(step, *arguments):
+                start = time.perf_counter()
+                result = method(step, *arguments)
+                spent.append(time.perf_counter() - start)
+                return result
+            return run
+
+        self.step()
+        begun, Step = time.perf_counter(), fused.StepAtShape
+        with mock.patch.multiple(Step, normalise=timed(Step.normalise), norm_gradient=timed(Step.norm_gradient)):
+            for _ in range(steps):
+                self.step()
+        return sum(spent) / (time.perf_counter() - begun)
 
     def peak_memory(self) -> int:
         """Bytes that steps take at their peak on top of what is in use once everything is compiled."""

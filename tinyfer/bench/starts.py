@@ -120,6 +120,18 @@ def _peak(bench: Bench, name: str, task: str, arguments: dict, environment: dict
         return size
 
 
+def ordering(bench: Bench) -> None:
+    """What the same bits on any number of threads cost: at most this share of a training step."""
+    for model in ("vgg", "lite"):
+        what, arguments = f"training step, {model}, batch 128", {"model": model, "batch": 128, "threads": bench.threads}
+        with bench.peer("same-bits", what, OURS, "tinyfer.bench.ours:Training", arguments, bench.ours()) as peer:
+            if peer is not None:
+                bench.show.live(what)
+                share = float(peer.ask("ordering_share", steps=5))
+                bench.report.row("same-bits", what, OURS, share_of_step=share)
+                bench.show.say(f"         {model}: {100 * share:.2f} % of a step")
+
+
 def scaling(bench: Bench, model: str = "vgg", batch: int = 128, rounds: int = 3) -> None:
     """Training on 1, 2, 4 ... threads and on all of them: images a second and efficiency."""
     what, peers = f"{model}, batch {batch}, by threads", {}

@@ -70,6 +70,11 @@ class Report:
         self.rows: list[dict] = []
         self.warnings: list[str] = []
 
+    def take_over(self, told: dict) -> None:
+        """Begin with what stands in the bench.json of an earlier pass; what is measured now replaces it."""
+        self.ratios |= told["ratios"]
+        self.spread, self.rows, self.warnings = dict(told["spread"]), list(told["rows"]), list(told["warnings"])
+
     def set(self, key: str, values: list[float]) -> None:
         """A figure from its values in each round: the median counts, the spread is kept."""
         self.spread[key] = spread(values)
@@ -83,7 +88,8 @@ class Report:
 
     def row(self, section: str, what: str, peer: str, **figures) -> None:
         """One measured line: figures are numbers with their unit in the name, or reason where there are none."""
-        self.rows.append({"section": section, "what": what, "peer": peer, **figures})
+        line = {"section": section, "what": what, "peer": peer}
+        self.rows = [row for row in self.rows if not line.items() <= row.items()] + [line | figures]
 
     def as_dict(self) -> dict:
         """bench.json."""
@@ -105,7 +111,15 @@ def markdown(told: dict) -> str:
         bounds = f"{figure.bound(figure.least)} | {figure.bound(figure.aim)}"
         lines.append(f"| {figure.what} | {bold} | {quartiles} | {bounds} | `{figure.key}` |")
     missing = [f"- `{key}`: {reason}" for key, reason in told["reasons"].items()]
-    return "\n".join([*lines, *(["", "Not measured:", *missing] if missing else []), *_live(told)])
+    return "\n".join([*lines, *(["", "Not measured:", *missing] if missing else []), *_same_bits(told), *_live(told)])
+
+
+def _same_bits(told: dict) -> list[str]:
+    """What it costs that any number of threads gives the same bits, if that was measured."""
+    shares = [f"{row['what'].split(', ')[1]} {100 * row['share_of_step']:.2f} %" for row in told["rows"]
+              if row["section"] == "same-bits" and "share_of_step" in row]
+    return ["", f"That any number of threads gives the same bits costs at most so much of a training step: "
+                f"{', '.join(shares)}."] if shares else []
 
 
 def _live(told: dict) -> list[str]:

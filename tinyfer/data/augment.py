@@ -92,13 +92,13 @@ def draw(recipe: Recipe, n: int, preprocess: Preprocess, rng: np.random.Generato
     light = rng.random(n) < recipe.light
     contrast = np.where(light, 1.0 + either(recipe.contrast), 1.0)
     brightness = np.where(light, either(recipe.brightness), 0.0)
-    return Drawn(_matrix(flip, angle, zoom, shift, corner, side, size),
+    return Drawn(matrices(flip, angle, zoom, shift, corner, side, size),
                  (contrast / (255.0 * preprocess.std)).astype(np.float32),
                  ((brightness - contrast * preprocess.mean) / preprocess.std).astype(np.float32),
                  _boxes(recipe, n, side, rng), (0.5 * rng.standard_normal(n)).astype(np.float32))
 
 
-def _matrix(flip, angle, zoom, shift, corner, side: int, size: int) -> np.ndarray:
+def matrices(flip, angle, zoom, shift, corner, side: int, size: int) -> np.ndarray:
     """Arrays (n,) of flips (-1 or 1), angles and zooms, and (2,n) of shifts and corners -> float32 (n,2,3).
 
     Outwards in: mirror the output about its middle, place it at the crop's corner, undo the shift, and turn and shrink

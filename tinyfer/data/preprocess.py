@@ -92,18 +92,25 @@ class Preprocess:
 
 def luminance(rgb: np.ndarray) -> np.ndarray:
     """uint8 (H,W,3) -> uint8 (H,W): 0.299 R + 0.587 G + 0.114 B in parts of 2^16, rounded, to the bit what Pillow does
-    (ITU-R BT.601); a view in any order is read as it lies, which for a camera's BGR is quicker than turning it."""
+    (ITU-R BT.601). A camera's BGR, seen backwards, is read as it lies."""
     out = np.empty(rgb.shape[:2], np.uint8)
-    _luminance(rgb if rgb.flags.writeable else rgb.copy(), out)  # a read-only array would be compiled for anew
+    weights, lying = (_RED_GREEN_BLUE, rgb) if rgb.strides[2] > 0 else (_RED_GREEN_BLUE[::-1], rgb[..., ::-1])
+    # Pixels one behind the other: any other array would be compiled for anew, and not with vectors.
+    _luminance(np.require(lying, requirements=["C", "W"]).reshape(-1), *weights, out)
     return out
 
 
+_RED_GREEN_BLUE = np.int32(19595), np.int32(38470), np.int32(7471)
+
+
 @kernel
-def _luminance(rgb, out):
-    for y in range(out.shape[0]):
-        for x in range(out.shape[1]):
-            red, green, blue = np.int32(rgb[y, x, 0]), np.int32(rgb[y, x, 1]), np.int32(rgb[y, x, 2])
-            out[y, x] = (19595 * red + 38470 * green + 7471 * blue + 32768) >> 16
+def _luminance(pixels, first, second, third, out):
+    height, width = out.shape
+    for y in range(height):
+        row, line = pixels[3 * width * y : 3 * width * (y + 1)], out[y]
+        for x in range(width):
+            a, b, c = np.int32(row[3 * x]), np.int32(row[3 * x + 1]), np.int32(row[3 * x + 2])
+            line[x] = (first * a + second * b + third * c + np.int32(32768)) >> 16
 
 
 def resize_area(images: np.ndarray, height: int, width: int) -> np.ndarray:

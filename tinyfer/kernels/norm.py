@@ -42,16 +42,38 @@ def _chunk_moments(rows):
     return pivot, sums, squares
 
 
+@kernel
+def _moved(counts, pivot, sums, squares):
+    """Sums of x - q and (x - q)^2 over all parts, (2,C) float64, about the first part's pivot q: x - q is
+    (x - p) + (p - q). One part after the other, whoever made them: the same bits on any number of threads."""
+    parts, channels = pivot.shape
+    totals = np.zeros((2, channels), np.float64)
+    for part in range(parts):
+        for c in range(channels):
+            shift, count = np.float64(pivot[part, c]) - np.float64(pivot[0, c]), np.float64(counts[part])
+            totals[0, c] += sums[part, c] + count * shift
+            totals[1, c] += squares[part, c] + 2 * shift * sums[part, c] + count * shift**2
+    return totals
+
+
 def combine_moments(counts, pivot, sums, squares):
     """Mean and biased variance (C,), float64, of parts of `counts` (parts,) rows each, from their sums of x - pivot and
-    (x - pivot)^2, each (parts,C) around the part's own pivot.
-
-    All parts are moved to the first one's pivot: sum((x-p) = (x-q) + (q-p)), the same with squares. NaN stays NaN."""
-    counts, pivot = np.asarray(counts, np.float64)[:, None], pivot.astype(np.float64)
-    shift, total = pivot - pivot[0], counts.sum()
-    offset = (sums + counts * shift).sum(0) / total
-    variance = (squares + 2 * shift * sums + counts * shift**2).sum(0) / total - offset**2
+    (x - pivot)^2, each (parts,C) around the part's own pivot. NaN stays NaN."""
+    counts = np.asarray(counts, np.int64)
+    offset, square = _moved(counts, pivot, sums, squares) / counts.sum()
+    variance = square - offset**2
     return pivot[0] + offset, np.where(variance < 0, 0.0, variance)
+
+
+@kernel
+def add_rows(rows):
+    """rows (R,2,C) -> their sum (2,C) in float64, one after the other."""
+    total = np.zeros(rows.shape[1:], np.float64)
+    for row in range(len(rows)):
+        for i in range(rows.shape[1]):
+            for c in range(rows.shape[2]):
+                total[i, c] += rows[row, i, c]
+    return total
 
 
 def moments(rows):
@@ -86,12 +108,7 @@ def _gradient_sums(dy, rows, mean, inverse):
             for c in range(channels):
                 part[0, c] += dy[r, c]
                 part[1, c] += np.float64(dy[r, c] * ((rows[r, c] - mean[c]) * inverse[c]))
-    sums = np.zeros((2, channels), np.float64)
-    for chunk in range(chunks):
-        for c in range(channels):
-            sums[0, c] += parts[chunk, 0, c]
-            sums[1, c] += parts[chunk, 1, c]
-    return sums
+    return add_rows(parts)
 
 
 @kernel(parallel=True, fastmath=FASTMATH)

@@ -116,15 +116,16 @@ class Session:
     def _read(self, picture: np.ndarray, tracks: list[Track], time: float) -> list[LiveFace]:
         """Show the network all faces that are there, as one batch; answer them with those that are waited for."""
         size = picture.shape[:2]
-        here = {track.number: track for track in tracks if _visible(track.box, size)}
-        seen = [track for track in here.values() if track.seen]
+        boxes = {track.number: track.box for track in tracks}
+        here = [track for track in tracks if _visible(boxes[track.number], size)]
+        seen = [track for track in here if track.seen]
         if seen:
             model, margin = self.reader.model, self.reader.margin
-            crops = faces.prepared(picture, [track.box for track in seen], model.preprocess, margin)
+            crops = faces.prepared(picture, [boxes[track.number] for track in seen], model.preprocess, margin)
             for track, logits, crop in zip(seen, self.reader.logits(crops), crops, strict=True):
                 self._note(track.number, logits, crop, time)
-        self._known = {track.number: self._known[track.number] for track in tracks if track.number in self._known}
-        return [self._face(track, size) for number, track in here.items() if number in self._known]
+        self._known = {number: self._known[number] for number in boxes if number in self._known}
+        return [self._face(track, boxes[track.number], size) for track in here if track.number in self._known]
 
     def _note(self, number: int, logits: np.ndarray, crop: np.ndarray, time: float) -> None:
         if number in self._known:
@@ -134,9 +135,9 @@ class Session:
             answer = Answer(logits, time)
         self._known[number] = answer, crop
 
-    def _face(self, track: Track, size: tuple[int, int]) -> LiveFace:
+    def _face(self, track: Track, box: Box, size: tuple[int, int]) -> LiveFace:
         answer, crop = self._known[track.number]
-        chances, box = answer.probabilities, track.box
+        chances = answer.probabilities
         everything = box == (0, 0, size[1], size[0])
         return LiveFace(box.clipped(*size), dict(zip(self.labels, map(float, chances), strict=True)),
                         self.labels[answer.label], crop, track=track.number, seen=track.seen,
