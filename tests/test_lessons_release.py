@@ -10,10 +10,10 @@ import sys
 
 import pytest
 
-from lessons.runner import course, grading, release, state
+from lessons.runner import course, grading, release
 from tests.programs import ROOT, refused
+from tinyfer import places
 from tinyfer.errors import UserError
-from tinyfer.kernels import compile
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +27,7 @@ def lessons(tree, *words):
     """`python -m lessons WORDS`, as typed in a tree."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHONPATH", "TINYFER_"))}
     cache = tree.parent / "cache"  # of ticks; the kernels' stays where it is, since compiling takes a minute
-    kernels = os.environ.get("NUMBA_CACHE_DIR", str(compile.user_cache() / "kernels"))
+    kernels = os.environ.get("NUMBA_CACHE_DIR", str(places.user_cache() / "kernels"))
     return subprocess.run([sys.executable, "-m", "lessons", *words], cwd=tree, capture_output=True, text=True,
                           stdin=subprocess.DEVNULL, env={**kept, "TINYFER_CACHE": str(cache),
                                                          "NUMBA_CACHE_DIR": kernels})  # fmt: skip
@@ -247,10 +247,9 @@ def test_who_knows_the_public_answers_by_heart_fails_in_a_class_of_its_own(numbe
 
 
 def test_the_list_is_there_at_once(tmp_path):
-    """Without NumPy and Numba, which take seconds on a slow disk; so it has its own way to the caches' folder."""
+    """Without NumPy and Numba, which take seconds on a slow disk."""
     code = ("import sys, runpy; sys.argv = ['lessons']\ntry:\n    runpy.run_module('lessons', run_name='__main__')\n"
             "finally:\n    print([name for name in ('numpy', 'numba', 'pytest') if name in sys.modules])")  # fmt: skip
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True,
                           env={**os.environ, "TINYFER_WORK": str(tmp_path)})  # fmt: skip
     assert "0 of" in done.stdout and done.stdout.rstrip().endswith("[]"), done
-    assert state.user_cache() == compile.user_cache()

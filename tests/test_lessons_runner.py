@@ -11,7 +11,7 @@ import pytest
 
 from lessons.runner import course, exercises, grading, main
 from tests.programs import ROOT, refused
-from tinyfer.kernels import compile
+from tinyfer import places
 
 LESSON = course.find("00")
 SOLUTION = LESSON.file("solution.py").read_text(encoding="utf-8")
@@ -21,7 +21,7 @@ HEAD = "def to_grey48(img):\n"
 @pytest.fixture
 def lessons(tmp_path, monkeypatch, capsys):
     """Runs `python -m lessons WORDS` with a work folder and a cache of its own, in this process."""
-    kernels = compile.user_cache() / "kernels"  # these stay where they are: compiling takes a minute
+    kernels = places.user_cache() / "kernels"  # these stay where they are: compiling takes a minute
     monkeypatch.setenv("NUMBA_CACHE_DIR", os.environ.get("NUMBA_CACHE_DIR", str(kernels)))
     monkeypatch.setenv("TINYFER_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("TINYFER_WORK", str(tmp_path / "work"))

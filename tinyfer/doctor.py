@@ -22,6 +22,7 @@ from typing import NamedTuple
 from tinyfer import cli
 from tinyfer.cli import option
 from tinyfer.errors import UserError
+from tinyfer.places import user_cache
 
 PROG = "python -m tinyfer.doctor"
 OLDEST = (3, 10)
@@ -148,7 +149,7 @@ def cache() -> Findings:
     from tinyfer.kernels import compile as compiling
 
     if compiling.CACHE is None:
-        yield Finding(False, f"{compiling.user_cache()} cannot be written: every start compiles anew",
+        yield Finding(False, f"{user_cache()} cannot be written: every start compiles anew",
                       "set TINYFER_CACHE to a folder of yours")
         return
     size = sum(path.stat().st_size for path in compiling.CACHE.rglob("*") if path.is_file()) / 1e6

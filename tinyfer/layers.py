@@ -55,9 +55,13 @@ class Layer:
         self._kept = None
 
     def forward(self, x, train=False, keep=None):
+        """x (N,...) -> y (N,...), as the layer's own text says; train: batch statistics and dropout; keep: save what
+        backward needs (by default where it trains)."""
         raise NotImplementedError
 
     def backward(self, dy):
+        """dy, of y's shape -> dx, of x's shape; assigns `grad` of every parameter. RuntimeError where forward kept
+        nothing."""
         raise NotImplementedError
 
     def parameters(self) -> dict[str, Param]:

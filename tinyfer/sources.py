@@ -14,7 +14,7 @@ import numpy as np
 from tinyfer import checkpoint, data
 from tinyfer.data import Dataset, Split
 from tinyfer.errors import UserError
-from tinyfer.kernels.compile import user_cache
+from tinyfer.places import user_cache
 
 TOY = "toyfaces"
 TOY_COUNT = 4000

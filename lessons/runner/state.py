@@ -11,25 +11,13 @@ import hashlib
 import json
 import os
 import pathlib
-import sys
 
 from tinyfer.errors import UserError
+from tinyfer.places import user_cache
 
 from .course import Lesson, shown, work
 
 DONE, EDITED, BEGUN, TODO = "done", "edited", "begun", "to do"
-
-
-def user_cache() -> pathlib.Path:
-    """The folder of this user's caches: that of `tinyfer.kernels.compile`, which would bring Numba, and seconds."""
-    if "TINYFER_CACHE" in os.environ:
-        return pathlib.Path(os.environ["TINYFER_CACHE"])
-    home = pathlib.Path.home()
-    if sys.platform == "darwin":
-        return home / "Library" / "Caches" / "tinyfer"
-    if sys.platform == "win32":
-        return pathlib.Path(os.environ.get("LOCALAPPDATA", home / "AppData" / "Local")) / "tinyfer"
-    return pathlib.Path(os.environ.get("XDG_CACHE_HOME", home / ".cache")) / "tinyfer"
 
 
 def _path() -> pathlib.Path:

@@ -17,7 +17,7 @@ import numpy as np
 from tinyfer.data.fer2013 import Found
 from tinyfer.data.npz import read_arrays
 from tinyfer.errors import UserError
-from tinyfer.kernels.compile import user_cache
+from tinyfer.places import user_cache
 
 VERSION = 1  # of what Found means: raise it when a loader changes its mind
 WORTHWHILE = 1 << 20  # bytes: below this, parsing takes no time and a cache would only be litter

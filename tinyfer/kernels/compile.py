@@ -9,11 +9,12 @@ import contextlib
 import hashlib
 import os
 import pathlib
-import sys
 import time
 
 import numba
 from numba.core.registry import cpu_target
+
+from tinyfer.places import user_cache
 
 # The reorderings that help without breaking NaN and infinity (the two flags left out: nnan, ninf).
 FASTMATH = {"reassoc", "contract", "arcp", "nsz"}
@@ -53,17 +54,6 @@ def _source_hash() -> str:
     for path in sorted(pathlib.Path(__file__).parent.glob("*.py")):
         digest.update(path.name.encode() + path.read_bytes())
     return digest.hexdigest()[:16]
-
-
-def user_cache() -> pathlib.Path:
-    """The folder where this user's caches belong on this system (TINYFER_CACHE overrides it)."""
-    if "TINYFER_CACHE" in os.environ:
-        return pathlib.Path(os.environ["TINYFER_CACHE"])
-    if sys.platform == "darwin":
-        return pathlib.Path.home() / "Library" / "Caches" / "tinyfer"
-    if sys.platform == "win32":
-        return pathlib.Path(os.environ.get("LOCALAPPDATA", pathlib.Path.home() / "AppData" / "Local")) / "tinyfer"
-    return pathlib.Path(os.environ.get("XDG_CACHE_HOME", pathlib.Path.home() / ".cache")) / "tinyfer"
 
 
 def _kernel_cache() -> pathlib.Path | None:
