@@ -47,7 +47,8 @@ def excerpt(expected, actual) -> tuple[str, str, str]:
 # ----------------------------------------------------------------------------------------------------- the one entrance
 
 
-def explain_mismatch(expected, actual, *, sizes=None, lookalikes=None, again=None, one_thread=None, few=0.1) -> str:
+def explain_mismatch(expected, actual, *, sizes=None, lookalikes=None, again=None, one_thread=None, few=0.1,
+                     pictures=True) -> str:  # fmt: skip
     """One sentence that says what a wrong result looks like; "" when it is right.
 
     expected, actual   arrays (or numbers): what should be there, and what the function under test gave
@@ -55,7 +56,8 @@ def explain_mismatch(expected, actual, *, sizes=None, lookalikes=None, again=Non
     lookalikes         {sentence: array}: answers that known mistakes would give (see `lookalikes`)
     again              (expected, actual) of a second call with other data: finds stale buffers
     one_thread         what the function gave on one thread: finds races
-    few                the share of wrong values below which their places are described first"""
+    few                the share of wrong values below which their places are described first
+    pictures           False for arrays in which no axis stands for pictures, rows, columns or channels"""
     expected, shaped = np.asarray(expected), shape_fault(expected, actual)
     if shaped:
         return shaped
@@ -68,13 +70,16 @@ def explain_mismatch(expected, actual, *, sizes=None, lookalikes=None, again=Non
         return ("right with one thread and wrong with several: a race; two threads add to the same element, "
                 "so give each chunk its own partial sum and add these up afterwards")  # fmt: skip
     if not np.isfinite(actual).all() and np.isfinite(expected).all():
-        return _not_finite(actual)
+        return _known(expected, actual, _finite_alike(actual, lookalikes or {})) or _not_finite(actual)
     if actual.size > 1 and not actual.any():
         return "all zeros: is the result ever written, or returned before the loop has run?"
-    for sentence, other in (lookalikes or {}).items():
-        if np.shape(other) == actual.shape and close(other, actual) and not close(other, expected):
-            return sentence
-    finders = (_factor, _rearranged, _offset, _shifted, _channel_factor, _partly, _lookalike_factor)
+    sentence = _known(expected, actual, lookalikes or {})
+    if sentence:
+        return sentence
+    if pictures:
+        finders = (_factor, _rearranged, _offset, _shifted, _channel_factor, _partly, _lookalike_factor)
+    else:
+        finders = (_factor, _lookalike_factor)
     for finder in finders:
         sentence = finder(expected, actual, sizes or {}, lookalikes or {})
         if sentence:
@@ -82,16 +87,17 @@ def explain_mismatch(expected, actual, *, sizes=None, lookalikes=None, again=Non
     return _worst(expected, actual)
 
 
-def shape_fault(expected, actual) -> str:
-    """What is wrong with the type, shape or dtype of a result, or ""."""
+def shape_fault(expected, actual, like: str = "x") -> str:
+    """What is wrong with the type, shape or dtype of a result, or "". like: the argument whose dtype it should have."""
     if not isinstance(actual, np.ndarray | np.generic | int | float):
         return f"the result is a {type(actual).__name__}, expected an array of shape {expected.shape}"
     actual = np.asarray(actual)
     if actual.shape != expected.shape:
         return f"the shape is {actual.shape}, expected {expected.shape}{_shape_hint(expected.shape, actual.shape)}"
     if actual.dtype != expected.dtype and isinstance(actual, np.ndarray) and actual.ndim:
-        return (f"the dtype is {actual.dtype}, expected {expected.dtype}: np.zeros and np.empty make float64 "
-                "unless told otherwise, np.zeros(shape, x.dtype)")  # fmt: skip
+        right = f"{like}.dtype" if expected.dtype.kind == "f" else f"np.{expected.dtype}"
+        why = "np.zeros and np.empty make float64 unless told otherwise" if actual.dtype == np.float64 else "say the dtype"
+        return f"the dtype is {actual.dtype}, expected {expected.dtype}: {why}, np.zeros(shape, {right})"
     return ""
 
 
@@ -124,11 +130,26 @@ def _stale(again, first) -> str:
     return "right on the first call and wrong on the second: a stale buffer; make the array in the function or clear it"
 
 
+def _known(expected, actual, lookalikes: dict) -> str:
+    """The sentence of the known mistake whose answer this is, or ""."""
+    for sentence, other in lookalikes.items():
+        if np.shape(other) == actual.shape and close(other, actual) and not close(other, expected):
+            return sentence
+    return ""
+
+
+def _finite_alike(actual, lookalikes: dict) -> dict:
+    """The known mistakes that give some finite values, at the very places where these are finite."""
+    finite = np.isfinite(actual)
+    return {sentence: other for sentence, other in lookalikes.items()
+            if finite.any() and np.array_equal(np.isfinite(other), finite)}  # fmt: skip
+
+
 def _not_finite(actual) -> str:
     count = int((~np.isfinite(actual)).sum())
     kind = "NaN" if np.isnan(actual).any() else "infinite"
-    return (f"{count} of {actual.size} values are {kind}: is there a division by zero, the logarithm of 0, exp of "
-            "a large number, or an array from np.empty that is not filled everywhere?")  # fmt: skip
+    return (f"{count} of {actual.size} values are {kind}: is there a division by zero, the logarithm of 0, the "
+            "root of a negative number, exp of a large number, or an array from np.empty that is not filled everywhere?")  # fmt: skip
 
 
 # -------------------------------------------------------------------------------------------------------- one look each

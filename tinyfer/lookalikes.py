@@ -67,7 +67,7 @@ def _conv2d_forward(x, w, b, stride, pad):
         yield "y", "the picture's edge is repeated around it where zeros belong", \
             forward(np.pad(x, ((0, 0), (pad, pad), (pad, pad), (0, 0)), "edge"), w, b, stride, 0)  # fmt: skip
         moved = np.pad(x, ((0, 0), (2 * pad, 0), (2 * pad, 0), (0, 0)))
-        yield "y", "shifted: all the padding is on the left and on top; half of it belongs right and below", \
+        yield "y", "shifted: all the padding is on the left and on top: pad zeros belong on each of the four sides", \
             forward(moved, w, b, stride, 0)  # fmt: skip
         moved = np.pad(x, ((0, 0), (0, 2 * pad), (0, 2 * pad), (0, 0)))
         yield "y", "shifted: is the padding added on the left (and on top)? It seems to be only right and below", \
@@ -101,8 +101,8 @@ def _conv2d_backward(dy, x, w, stride, pad):
     for order, how in ((taps, "tap by tap"), (taps[::-1], "output by output")):
         yield "dx", f"{overlap} (written {how})", _overwritten(dy, x, w, stride, pad, order)
     flipped = np.ascontiguousarray(w[::-1, ::-1])
-    yield "dx", "the kernel is flipped: tap (i,j) saw x[p+i, q+j], so dx[p+i, q+j] += dy[p,q] @ w[i,j].T", \
-        back(dy, x, flipped, stride, pad)[0]  # fmt: skip
+    yield "dx", "the kernel is flipped: tap (i,j) saw (r,s), so dxp[n,r,s,c] += dy[n,p,q,k] * w[i,j,c,k], which is " \
+        "dy[n,p,q] @ w[i,j].T for all c at once", back(dy, x, flipped, stride, pad)[0]  # fmt: skip
     if w.shape[2] == w.shape[3]:
         swapped = np.ascontiguousarray(w.swapaxes(2, 3))
         yield "dx", "the weight is not transposed: dx needs dy @ w[i,j].T", back(dy, x, swapped, stride, pad)[0]
@@ -335,6 +335,8 @@ def _dense_backward(dy, x, w):
     swapped = "dx and dw are swapped: they are returned in the order dx, dw, db"
     yield "dx", swapped, dw
     yield "dw", swapped, dx
+    for name, right in zip(("dw", "db"), back(dy, x, w)[1:], strict=True):
+        yield name, "divided by N: sum over the batch, no mean, since the 1/N is in dy already", right / len(x)
     yield "db", "summed over the outputs: b is used by every picture, so sum over the batch", dy.sum(1)
     if w.shape[0] == w.shape[1]:
         yield "dx", "the weights are not transposed: dx = dy w^T", dy @ w
@@ -367,7 +369,10 @@ def _softmax_cross_entropy(z, target, class_weight, smoothing):
     for name, right, wrong in zip(("loss", "dz"), (loss, dz), stock(z, target, class_weight, 0.0), strict=True):
         yield name, "label smoothing is ignored", wrong
         if (class_weight == 1).all():
-            yield name, "the sum over the batch is given where the mean is asked for", right * n
+            summed = "dz lacks the factor a[n], 1/N: the loss is a mean over the batch"
+            if name == "loss":
+                summed = "the sum over the batch is given where the mean is asked for"
+            yield name, summed, right * n
         else:
             t = reference.soft_targets(target, z.shape[1], z.dtype)
             total = (t @ class_weight).sum()
@@ -376,6 +381,9 @@ def _softmax_cross_entropy(z, target, class_weight, smoothing):
     for name, wrong in zip(("loss", "dz"), stock(z, target, ones, smoothing), strict=True):
         yield name, "the class weights are ignored", wrong
     yield "dz", "the target is not subtracted: dz = (softmax(z) - target) / N", reference.softmax(z) / n
+    yield "loss", "mean() also divided by K: the classes of a picture are summed, and only pictures averaged", \
+        loss / z.shape[1]  # fmt: skip
+    yield "loss", "mean() divided by N*K, and a holds 1/N already: sum", loss / z.size
     yield "loss", "the logarithm is to the base 2: the natural one is asked for", loss / np.log(2)
 
 
@@ -384,7 +392,9 @@ def _sgd_update(w, g, v, lr, momentum, nesterov, decay):
         return cases.outputs("sgd_update", reference.sgd_update, (w, g, v, *settings))
 
     yield "w", "w is unchanged: the update must write in place, w -= ... or w[:] = ...", w
-    look = f"Nesterov's look-ahead is {'missing' if nesterov else 'taken, though nesterov is False'}"
+    look = "Nesterov's look-ahead is " + (
+        "missing, or uses the old v: g + momentum * v, with the new v" if nesterov else "taken, though nesterov is False"
+    )
     for sentence, settings in (
         (look, (lr, momentum, not nesterov, decay)),
         ("the momentum is ignored", (lr, 0.0, nesterov, decay)),
@@ -402,6 +412,8 @@ def _sgd_update(w, g, v, lr, momentum, nesterov, decay):
     yield "w", sentence, w - lr * (full + momentum * damped if nesterov else damped)
     if nesterov:
         yield "w", "the weight decay is missing in Nesterov's second g", w - lr * (g + momentum * new_v)
+        yield "w", "momentum counts twice in Nesterov's look-ahead: g + momentum * v, with the new v", \
+            w - lr * (full + momentum * momentum * new_v)  # fmt: skip
     yield "v", "the learning rate is inside v: v = momentum * v + g, and then w -= lr * v", new_v - (1 - lr) * full
     yield "v", "v points downhill and holds the learning rate: v = momentum * v + g, and then w -= lr * v", \
         new_v - (1 + lr) * full  # fmt: skip
@@ -436,8 +448,14 @@ def _adam_update(w, g, m, v, t, lr, b1, b2, eps, decay):
     yield "w", "w is unchanged: the update must write in place, w -= ... or w[:] = ...", w
     yield "m", "m is unchanged: the update must write in place, m[:] = ...", m
     yield "v", "v is unchanged: the update must write in place, v[:] = ...", v
-    yield "v", "the gradient is not squared: v = b2 v + (1 - b2) g^2", b2 * v + (1 - b2) * g
+    plain, plain_v = "the gradient is not squared: v = b2 v + (1 - b2) g^2", b2 * v + (1 - b2) * g
+    yield "v", plain, plain_v
+    rooted = mhat / (np.sqrt(plain_v / (1 - b2**t)) + eps) + decay * w  # NaN where g was negative
+    yield "w", f"the root of a negative number: {plain}", w - lr * rooted
+    yield "w", "the decay uses the new w: it belongs to the old one, before w changes", \
+        (w - lr * mhat / (np.sqrt(vhat) + eps)) * (1 - lr * decay)  # fmt: skip
     for sentence, settings in (
+        ("t is ignored in the bias correction: 1 - b1**t and 1 - b2**t", (1, lr, b1, b2, eps, decay)),
         ("the weight decay is ignored", (t, lr, b1, b2, eps, 0.0)),
         ("1 is added to t: it already counts from 1", (t + 1, lr, b1, b2, eps, decay)),
         ("t is one behind: it counts from 1", (max(t - 1, 1), lr, b1, b2, eps, decay)),

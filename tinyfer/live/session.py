@@ -139,9 +139,9 @@ class Session:
         answer, crop = self._known[track.number]
         chances = answer.probabilities
         everything = box == (0, 0, size[1], size[0])
-        return LiveFace(box.clipped(*size), dict(zip(self.labels, map(float, chances), strict=True)),
+        return LiveFace(box.clipped(*size), dict(zip(self.labels, chances, strict=True)),
                         self.labels[answer.label], crop, track=track.number, seen=track.seen,
-                        uncertain=bool(chances.max() < self.uncertain),
+                        uncertain=max(chances) < self.uncertain,
                         region=box if everything else faces.square(box, self.reader.margin))
 
 

@@ -36,8 +36,8 @@ class Track:
     @property
     def box(self) -> Box:
         """Where it is now, in whole pixels; it may reach beyond the picture."""
-        w, h = self._size
-        return Box(round(self._centre[0] - w / 2), round(self._centre[1] - h / 2), round(w), round(h))
+        (x, y), (w, h) = self._centre.tolist(), self._size.tolist()
+        return Box(round(x - w / 2), round(y - h / 2), round(w), round(h))
 
     def move(self, time: float) -> None:
         """Go on as before until `time`."""
@@ -99,20 +99,23 @@ class Tracker:
 
 
 class Answer:
-    """What one face shows, smoothed: `update` with the logits of each frame, then read probabilities and label.
+    """What one face shows, smoothed: `update` with the logits (7,) of each frame, then read probabilities and label.
 
-    smooth: time constant of the logits. The label changes only once another one has led by LEAD for HOLD seconds."""
+    smooth: time constant of the logits. The label changes only once another one has led by LEAD for HOLD seconds.
+    Seven numbers: plain floats, since an array takes longer to make than to fill."""
 
     def __init__(self, logits: np.ndarray, time: float):
-        self._logits, self._time = logits.astype(np.float64), time
-        self.label = int(logits.argmax())
+        self._logits: list[float] = logits.tolist()
+        self._time, self.label = time, int(logits.argmax())
         self._rival, self._since = self.label, time
+        self.probabilities = _softmax(self._logits)
 
     def update(self, logits: np.ndarray, time: float, smooth: float) -> None:
-        self._logits += share_of(time - self._time, smooth) * (logits - self._logits)
+        share = share_of(time - self._time, smooth)
+        self._logits = [old + share * (new - old) for old, new in zip(self._logits, logits.tolist(), strict=True)]
         self._time = time
-        chances = self.probabilities
-        top = int(chances.argmax())
+        chances = self.probabilities = _softmax(self._logits)
+        top = chances.index(max(chances))
         if top == self.label or chances[top] < chances[self.label] + LEAD:
             self._rival, self._since = self.label, time
         elif top != self._rival:
@@ -120,8 +123,10 @@ class Answer:
         if self._rival != self.label and time - self._since >= HOLD:
             self.label = self._rival
 
-    @property
-    def probabilities(self) -> np.ndarray:
-        """float64 (7,)."""
-        e = np.exp(self._logits - self._logits.max())
-        return e / e.sum()
+
+def _softmax(logits: list[float]) -> list[float]:
+    """Probabilities of one face."""
+    most = max(logits)
+    e = [math.exp(value - most) for value in logits]
+    total = sum(e)
+    return [value / total for value in e]
