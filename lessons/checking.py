@@ -79,14 +79,15 @@ def told(**sizes) -> str:
     return " ".join(f"{name}={value}" for name, value in sizes.items())
 
 
-def hold(name: str, expected, actual, case: str = "", *, rtol=1e-4, atol=1e-6, looks: str = "", **hints) -> None:
+def hold(name: str, expected, actual, case: str = "", *, rtol=1e-4, atol=1e-6, looks: str = "", like: str = "x",
+         **hints) -> None:  # fmt: skip
     """Fault unless actual has expected's shape, dtype and, to rtol of the largest value, values.
 
     name: what the result is called; case: the input, told shortly; hints: as for `explain.explain_mismatch` (sizes,
-    lookalikes, again, one_thread; lookalikes may be a function that makes them); looks: what to say where nothing
-    else is found."""
+    lookalikes, again, one_thread, pictures; lookalikes may be a function that makes them); like: the argument whose
+    dtype the result should have; looks: what to say where nothing else is found."""
     expected = np.asarray(expected)
-    fault = explain.shape_fault(expected, actual)
+    fault = explain.shape_fault(expected, actual, like)
     if fault:
         what, _, hint = fault.partition(": ")
         raise Fault(f"{name}: {what}" if name else what, case=case, looks=hint or _missing_result(actual))
@@ -205,7 +206,9 @@ def hold_threads(mine: Handin, case: cases.Case, repeats: int = THREAD_REPEATS) 
 
 
 def _results(mine: Handin, case: cases.Case) -> tuple:
-    return cases.outputs(case.op, getattr(mine, case.op), case.args)
+    results = cases.outputs(case.op, getattr(mine, case.op), case.args)
+    mine.called[:] = [case.op]  # what comes next compares these
+    return results
 
 
 def _expected(case: cases.Case) -> tuple:
@@ -224,9 +227,11 @@ def _compare(case: cases.Case, expected: tuple, results: tuple, earlier=None, on
             case=case.told(),
             looks=_missing_result(results[0]),
         )
+    taken = cases.arguments(case.op)
+    like = "x" if "x" in taken else taken[0]
     for i, name in enumerate(names):
         if np.shape(results[i]) == expected[i].shape and explain.close(expected[i], results[i]):
-            hold(name, expected[i], results[i])
+            hold(name, expected[i], results[i], case.told(), like=like)  # its dtype
             continue
         if earlier is not None and explain.shape_fault(expected[i], results[i]) == "":  # the first call was right
             looks = explain.explain_mismatch(earlier[0][i], earlier[1][i], again=(expected[i], results[i]))
@@ -240,6 +245,7 @@ def _compare(case: cases.Case, expected: tuple, results: tuple, earlier=None, on
             sizes=named_sizes(case.op, args),
             lookalikes=known_mistakes(case.op, args)[i],
             one_thread=None if one_thread is None else one_thread[i],
+            like=like,
         )
 
 

@@ -114,6 +114,12 @@ MUTANTS = [
             _FUSED + "dropout_cuts_a_stack_into_runs"),
     _mutant("norm", "combine_moments: a variance below 0", "np.where(variance < 0, 0.0, variance)", "variance",
             _FUSED + "rounding_makes_no_variance_negative"),
+    _mutant("norm", "combine_moments: parts not moved to one pivot", "+= sums[part, c] + count * shift", "+= sums[part, c]",
+            _FAR + "[16]"),
+    _mutant("norm", "combine_moments: half the mixed term", "2 * shift * sums[part, c]", "shift * sums[part, c]",
+            _FAR + "[16]"),
+    _mutant("norm", "add_rows: the first row left out", "for row in range(len(rows)):", "for row in range(1, len(rows)):",
+            _STEP + "[one tile]"),
     _mutant("norm", "combine_moments: a NaN becomes a variance of 0", "np.where(variance < 0, 0.0, variance)",
             "np.where(variance > 0, variance, 0.0)", _FUSED + "rounding_makes_no_variance_negative"),
     # the first layer

@@ -76,11 +76,8 @@ def explain_mismatch(expected, actual, *, sizes=None, lookalikes=None, again=Non
     sentence = _known(expected, actual, lookalikes or {})
     if sentence:
         return sentence
-    if pictures:
-        finders = (_factor, _rearranged, _offset, _shifted, _channel_factor, _partly, _lookalike_factor)
-    else:
-        finders = (_factor, _lookalike_factor)
-    for finder in finders:
+    of_pictures = _rearranged, _offset, _shifted, _channel_factor, _partly
+    for finder in (_factor, *(of_pictures if pictures else ()), _lookalike_factor):
         sentence = finder(expected, actual, sizes or {}, lookalikes or {})
         if sentence:
             return sentence
@@ -96,7 +93,8 @@ def shape_fault(expected, actual, like: str = "x") -> str:
         return f"the shape is {actual.shape}, expected {expected.shape}{_shape_hint(expected.shape, actual.shape)}"
     if actual.dtype != expected.dtype and isinstance(actual, np.ndarray) and actual.ndim:
         right = f"{like}.dtype" if expected.dtype.kind == "f" else f"np.{expected.dtype}"
-        why = "np.zeros and np.empty make float64 unless told otherwise" if actual.dtype == np.float64 else "say the dtype"
+        double = actual.dtype == np.float64
+        why = "np.zeros and np.empty make float64 unless told otherwise" if double else "say which dtype it should have"
         return f"the dtype is {actual.dtype}, expected {expected.dtype}: {why}, np.zeros(shape, {right})"
     return ""
 
@@ -149,7 +147,8 @@ def _not_finite(actual) -> str:
     count = int((~np.isfinite(actual)).sum())
     kind = "NaN" if np.isnan(actual).any() else "infinite"
     return (f"{count} of {actual.size} values are {kind}: is there a division by zero, the logarithm of 0, the "
-            "root of a negative number, exp of a large number, or an array from np.empty that is not filled everywhere?")  # fmt: skip
+            "root of a negative number, exp of a large number, or an array from np.empty that is not filled "
+            "everywhere?")  # fmt: skip
 
 
 # -------------------------------------------------------------------------------------------------------- one look each

@@ -392,9 +392,9 @@ def _sgd_update(w, g, v, lr, momentum, nesterov, decay):
         return cases.outputs("sgd_update", reference.sgd_update, (w, g, v, *settings))
 
     yield "w", "w is unchanged: the update must write in place, w -= ... or w[:] = ...", w
-    look = "Nesterov's look-ahead is " + (
-        "missing, or uses the old v: g + momentum * v, with the new v" if nesterov else "taken, though nesterov is False"
-    )
+    look = "Nesterov's look-ahead is taken, though nesterov is False"
+    if nesterov:
+        look = "Nesterov's look-ahead is missing, or uses the old v: g + momentum * v, with the new v"
     for sentence, settings in (
         (look, (lr, momentum, not nesterov, decay)),
         ("the momentum is ignored", (lr, 0.0, nesterov, decay)),
@@ -451,7 +451,7 @@ def _adam_update(w, g, m, v, t, lr, b1, b2, eps, decay):
     plain, plain_v = "the gradient is not squared: v = b2 v + (1 - b2) g^2", b2 * v + (1 - b2) * g
     yield "v", plain, plain_v
     rooted = mhat / (np.sqrt(plain_v / (1 - b2**t)) + eps) + decay * w  # NaN where g was negative
-    yield "w", f"the root of a negative number: {plain}", w - lr * rooted
+    yield "w", f"{plain}; where g is negative, its root is NaN", w - lr * rooted
     yield "w", "the decay uses the new w: it belongs to the old one, before w changes", \
         (w - lr * mhat / (np.sqrt(vhat) + eps)) * (1 - lr * decay)  # fmt: skip
     for sentence, settings in (

@@ -113,7 +113,16 @@ def to_grey48(img):
     return y
 
 
+# %% wrong: rounds the grey of each pixel, and then the mean
+# looks like: rounded twice: keep the grey in floats
+def to_grey48(img):
+    k = img.shape[0] // 48
+    grey = np.round(img @ W)
+    return np.round(grey.reshape(48, k, 48, k).mean((1, 3))).astype(np.uint8)
+
+
 # %% wrong: averages rounded greys twice
+# looks like: rounded twice, the second time down
 def to_grey48(img):
     k = img.shape[0] // 48
     grey = np.round(img @ W).astype(np.uint8)

@@ -44,6 +44,10 @@ def mistakes(img):
         "only the red colour counts": shrunk(img[..., 0]),
         "rounded down: astype cuts the fraction off, np.round goes to the nearest": exact(img).astype(np.uint8),
         "rounded up: np.round goes to the nearest": np.ceil(exact(img)).astype(np.uint8),
+        "rounded twice: keep the grey in floats, round only the mean": shrunk(np.round(grey)),
+        "rounded twice, the second time down: keep the grey in floats, round only the mean": np.floor(
+            np.round(grey).reshape(48, k, 48, k).mean((1, 3))
+        ),
         "every k-th pixel was picked: the mean of each k x k block is asked for": np.round(img[::k, ::k] @ WEIGHTS),
         "the blocks are mixed up: cut the axes as (48, k, 48, k), then average over axes 1 and 3": np.round(
             block.mean((0, 2))

@@ -56,7 +56,7 @@ def softmax_cross_entropy(z, target, class_weight, label_smoothing):
 
 
 # %% wrong: the gradient is not divided by N
-# looks like: sum over the batch is given where the mean
+# looks like: dz lacks the factor a\[n\]
 def softmax_cross_entropy(z, target, class_weight, label_smoothing):
     q, a = prepare(z, target, class_weight, label_smoothing)
     shifted = z - z.max(axis=1, keepdims=True)
@@ -139,11 +139,21 @@ def softmax_cross_entropy(z, target, class_weight, label_smoothing):
 
 
 # %% wrong: the mean over all N x K products
+# looks like: mean\(\) also divided by K
 def softmax_cross_entropy(z, target, class_weight, label_smoothing):
     q, a = prepare(z, target, class_weight, label_smoothing)
     shifted = z - z.max(axis=1, keepdims=True)
     log_p = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
     return -np.mean(q * log_p), a * (np.exp(log_p) - q)
+
+
+# %% wrong: the mean of products that a is in already
+# looks like: a holds 1/N already
+def softmax_cross_entropy(z, target, class_weight, label_smoothing):
+    q, a = prepare(z, target, class_weight, label_smoothing)
+    shifted = z - z.max(axis=1, keepdims=True)
+    log_p = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+    return -(a * q * log_p).mean(), a * (np.exp(log_p) - q)
 
 
 # %% right: loops

@@ -34,8 +34,8 @@ def draw_gap(mine, axes):
     axes.annotate("the start: all scores equal,\nloss ln 7 = 1.946", (0, np.log(7)), (1.2, 4.6), color=plots.INK,
                   arrowprops={"arrowstyle": "-", "color": plots.FAINT})  # fmt: skip
     axes.text(-9.8, 3.6, "wrong and sure:\nthe loss grows with the gap,\nthe gradient stays near -1", size=9, va="top")
-    axes.text(10, 0.4, "right and sure: nothing to learn", fontsize=9, ha="right")
-    axes.set_xlabel("right score minus the six others", color=plots.INK)
+    axes.text(10, 0.4, "right and sure:\nnothing to learn", fontsize=9, ha="right")
+    axes.set_xlabel("right score minus the others (all six equal)", color=plots.INK)
     axes.set_ylim(-1.6, 12.5)
     axes.set_title("one picture, seven classes", loc="left", fontsize=11, color=plots.INK)
     axes.legend(frameon=False, loc="upper right", labelcolor=plots.INK)
@@ -50,9 +50,8 @@ def draw_bars(mine, axes):
     axes.bar(places + 0.2, dz, 0.4, color=plots.ORANGE, label="gradient dz = p - q")
     for place, value, score in zip(places, p, SCORES[0], strict=True):
         axes.text(place - 0.2, value + 0.015, f"{value:.2f}", ha="center", fontsize=8.5, color=plots.BLUE)
-        axes.text(place, -0.66, f"{score:+.1f}", ha="center", fontsize=9, color=plots.INK)
-    axes.text(-0.75, -0.66, "score", ha="right", fontsize=9, color=plots.INK)
+        axes.text(place, -0.68, f"score {score:+.1f}", ha="center", fontsize=8.5, color=plots.INK)
     axes.set_xticks(places, LABELS)
-    axes.set_ylim(-0.72, 0.72)
+    axes.set_ylim(-0.74, 0.72)
     axes.set_title("a happy face: which scores should go down, which one up?", loc="left", fontsize=11, color=plots.INK)
     axes.legend(frameon=False, loc="upper right", labelcolor=plots.INK)

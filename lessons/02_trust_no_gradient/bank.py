@@ -80,10 +80,25 @@ def numeric_gradient(f, x, dy, eps):
 
 
 # %% wrong: stays in float32
-# looks like: computed in float32|np.zeros and np.empty make float64
+# looks like: x is still float32
 def numeric_gradient(f, x, dy, eps):
     x = x.copy()
     slope = np.zeros_like(x)
+    for i in np.ndindex(x.shape):
+        middle = x[i]
+        x[i] = middle + eps
+        above = (dy * f(x)).sum()
+        x[i] = middle - eps
+        slope[i] = (above - (dy * f(x)).sum()) / (2 * eps)
+        x[i] = middle
+    return slope
+
+
+# %% wrong: a copy that stays in float32, slopes in float64
+# looks like: x is still float32
+def numeric_gradient(f, x, dy, eps):
+    x = x.copy()
+    slope = np.zeros(x.shape)
     for i in np.ndindex(x.shape):
         middle = x[i]
         x[i] = middle + eps
@@ -119,6 +134,16 @@ def check_vjp(forward, backward, x, rng):
     if actual.shape != expected.shape:
         return False
     return bool(np.abs(actual - expected).max() <= TOLERANCE * max(1, np.abs(expected).max()))
+
+
+# %% wrong: dy is all ones, the error relative
+# looks like: dy is not random
+def check_vjp(forward, backward, x, rng):
+    dy = np.ones(forward(x).shape)
+    expected, actual = numeric_gradient(forward, x, dy, EPS), backward(dy, x)
+    if actual.shape != expected.shape:
+        return False
+    return bool(np.abs(actual - expected).max() <= TOLERANCE * np.abs(expected).max())
 
 
 # %% wrong: an absolute tolerance

@@ -103,13 +103,13 @@ def dense_backward(dy, x, w):
 
 
 # %% wrong: the mean over the batch
-# looks like: 1/N
+# looks like: sum over the batch, no mean
 def dense_backward(dy, x, w):
     return dy @ w.T, x.T @ dy / x.dtype.type(len(x)), dy.mean(0)
 
 
 # %% wrong: db is the mean, dw the sum
-# looks like: 1/N
+# looks like: sum over the batch, no mean
 def dense_backward(dy, x, w):
     return dy @ w.T, x.T @ dy, dy.mean(0)
 

@@ -75,6 +75,23 @@ def sgd_update(w, g, v, lr, momentum, nesterov, weight_decay):
     w -= lr * v
 
 
+# %% wrong: Nesterov looks ahead with the old v
+# looks like: or uses the old v
+def sgd_update(w, g, v, lr, momentum, nesterov, weight_decay):
+    g = g + weight_decay * w
+    old = v.copy()
+    v[...] = momentum * v + g
+    w -= lr * (g + momentum * old if nesterov else v)
+
+
+# %% wrong: Nesterov takes the momentum twice
+# looks like: momentum counts twice
+def sgd_update(w, g, v, lr, momentum, nesterov, weight_decay):
+    g = g + weight_decay * w
+    v[...] = momentum * v + g
+    w -= lr * (g + momentum**2 * v if nesterov else v)
+
+
 # %% wrong: weight decay is left out
 # looks like: the weight decay is ignored
 def sgd_update(w, g, v, lr, momentum, nesterov, weight_decay):
@@ -149,6 +166,25 @@ def adam_update(w, g, m, v, t, lr, b1, b2, eps, weight_decay):
     w -= lr * (mhat / (np.sqrt(vhat) + eps) + weight_decay * w)
 
 
+# %% wrong: b without the power of t
+# looks like: t is ignored in the bias correction
+def adam_update(w, g, m, v, t, lr, b1, b2, eps, weight_decay):
+    m[...] = b1 * m + (1 - b1) * g
+    v[...] = b2 * v + (1 - b2) * g**2
+    mhat, vhat = m / (1 - b1), v / (1 - b2)
+    w -= lr * (mhat / (np.sqrt(vhat) + eps) + weight_decay * w)
+
+
+# %% wrong: the step first, then the decay of the new w
+# looks like: the decay uses the new w
+def adam_update(w, g, m, v, t, lr, b1, b2, eps, weight_decay):
+    m[...] = b1 * m + (1 - b1) * g
+    v[...] = b2 * v + (1 - b2) * g**2
+    mhat, vhat = m / (1 - b1**t), v / (1 - b2**t)
+    w -= lr * mhat / (np.sqrt(vhat) + eps)
+    w -= lr * weight_decay * w
+
+
 # %% wrong: weight decay through the gradient, as in the first Adam
 # looks like: here it is decoupled
 def adam_update(w, g, m, v, t, lr, b1, b2, eps, weight_decay):
@@ -160,7 +196,7 @@ def adam_update(w, g, m, v, t, lr, b1, b2, eps, weight_decay):
 
 
 # %% wrong: the gradient is not squared
-# looks like: the gradient is not squared|is there a division by zero
+# looks like: the gradient is not squared
 def adam_update(w, g, m, v, t, lr, b1, b2, eps, weight_decay):
     m[...] = b1 * m + (1 - b1) * g
     v[...] = b2 * v + (1 - b2) * g

@@ -50,10 +50,13 @@ def draw(mine):
     valley.contourf(x, y, np.log10(height(x, y) + 1e-2), levels=14, cmap="Greys", alpha=0.55)
     plots.clean(falls)
     for name, colour, places in ways(mine):
-        valley.plot(*places.T, color=colour, linewidth=1.6, marker="o", markersize=2.6)
+        wide = 3 * (colour == plots.INK)  # plain descent lies under the others, and shows on both sides of them
+        valley.plot(*places.T, color=colour, linewidth=1.6 + wide, marker="o", markersize=2.6 + wide,
+                    label=name.partition(",")[0])  # fmt: skip
         falls.semilogy(np.maximum(height(*places.T), 1e-12), color=colour, linewidth=2, label=name)
     valley.plot(*BOTTOM, "*", color="gold", markersize=17, markeredgecolor=plots.INK)
     valley.annotate("start", START, (-2.0, 0.35), color=plots.INK, arrowprops={"arrowstyle": "-", "color": plots.INK})
+    valley.legend(loc="lower right", facecolor="white", framealpha=0.8, edgecolor="none", labelcolor=plots.INK)
     valley.set_xlim(-2.1, 2.1)
     valley.set_ylim(-1.2, 2.9)
     valley.set_xticks([])

@@ -76,6 +76,25 @@ def conv2d_forward(x, w, b, stride, pad):
     return taps(xp, w, b, stride, *sizes(x, w, stride, pad))
 
 
+# %% wrong: all the padding on the left and on top
+# looks like: pad zeros belong on each of the four sides|shifted by
+def conv2d_forward(x, w, b, stride, pad):
+    xp = np.pad(x, ((0, 0), (2 * pad, 0), (2 * pad, 0), (0, 0)))
+    return taps(xp, w, b, stride, *sizes(x, w, stride, pad))
+
+
+# %% wrong: x in place of xp, in loops
+# looks like: is this x without its padding
+def conv2d_forward(x, w, b, stride, pad):
+    rows, columns = sizes(x, w, stride, pad)
+    y = np.zeros((len(x), rows, columns, w.shape[3]), x.dtype)
+    for n, p, q, k in np.ndindex(y.shape):
+        y[n, p, q, k] = b[k]
+        for i, j, c in np.ndindex(w.shape[:3]):
+            y[n, p, q, k] += x[n, p * stride + i, q * stride + j, c] * w[i, j, c, k]
+    return y
+
+
 # %% wrong: the edge is repeated
 # looks like: the picture's edge is repeated
 def conv2d_forward(x, w, b, stride, pad):

@@ -91,6 +91,19 @@ def conv2d_backward(dy, x, w, stride, pad):
     return all_dx(dy, x, w, stride, pad), all_dw(dy, moved, w, stride), dy.sum((0, 1, 2))
 
 
+# %% wrong: x in place of xp, in loops
+# looks like: is this x without its padding
+def conv2d_backward(dy, x, w, stride, pad):
+    dxp, dw, db = np.zeros_like(padded(x, pad)), np.zeros_like(w), np.zeros(w.shape[3], w.dtype)
+    for n, p, q, k in np.ndindex(dy.shape):
+        db[k] += dy[n, p, q, k]
+        for i, j, c in np.ndindex(w.shape[:3]):
+            r, s = p * stride + i, q * stride + j
+            dxp[n, r, s, c] += dy[n, p, q, k] * w[i, j, c, k]
+            dw[i, j, c, k] += dy[n, p, q, k] * x[n, r, s, c]
+    return inside(dxp, x, pad), dw, db
+
+
 # %% wrong: '=' for '+=' in dw
 # looks like: the sum over the batch is missing|the sum over space is missing: only the last|only the last pixel
 def conv2d_backward(dy, x, w, stride, pad):

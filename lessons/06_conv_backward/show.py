@@ -70,4 +70,4 @@ def draw_search(mine, figure):
 def kernel(axes, values, title):
     picture(axes, values, title, cmap=COLOURS, vmin=-3, vmax=3)
     for (i, j), value in np.ndenumerate(values):
-        axes.text(j, i, f"{value:.1f}", ha="center", va="center", fontsize=9, color=plots.INK)
+        axes.text(j, i, f"{round(value, 1) + 0.0:.1f}", ha="center", va="center", fontsize=9, color=plots.INK)

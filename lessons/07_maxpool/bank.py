@@ -213,6 +213,16 @@ def maxpool_backward(dy, index, x_shape, size, stride):
     return dx[:, : x_shape[1], : x_shape[2]].copy()
 
 
+# %% wrong: the index is added as it comes, in uint8
+# looks like: make it an int before you add
+def maxpool_backward(dy, index, x_shape, size, stride):
+    dx = np.zeros(x_shape, dy.dtype)
+    for n, p, q, c in places(dy):
+        i, j = index[n, p, q, c] // size, index[n, p, q, c] % size
+        dx[n, p * stride + i, q * stride + j, c] += dy[n, p, q, c]
+    return dx
+
+
 # %% wrong: the stride is forgotten on the way back
 # looks like: the stride is ignored
 def maxpool_backward(dy, index, x_shape, size, stride):
@@ -296,6 +306,6 @@ def maxpool_backward(dy, index, x_shape, size, stride):
         for p in range(dy.shape[1]):
             for q in range(dy.shape[2]):
                 for c in range(dy.shape[3]):
-                    tap = index[n, p, q, c]
+                    tap = int(index[n, p, q, c])
                     dx[n, p * stride + tap // size, q * stride + tap % size, c] += dy[n, p, q, c]
     return dx

@@ -178,6 +178,13 @@ def test_backward_overlap(mine):
     note("a pixel that won twice gets 1 + 10")
 
 
+def test_backward_of_301_rows(mine):
+    """The last pixel of every window has won: p * stride + i goes past 255, as numbers of one byte do not."""
+    for shape in ((1, 301, 3, 1), (1, 3, 301, 1)):
+        hold_op(mine, back_from(np.arange(301 * 3).reshape(shape), 3, 2))
+    note("301 rows, 301 columns")
+
+
 def test_slopes(mine):
     """A little more of a pixel makes y larger only where the pixel won."""
     x = shuffled(2, 5, 6, 2)

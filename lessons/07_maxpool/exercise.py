@@ -14,5 +14,5 @@ def maxpool_forward(x, size, stride):
 def maxpool_backward(dy, index, x_shape, size, stride):
     """dy, index (N,P,Q,C), x_shape = (N,H,W,C) -> dx (N,H,W,C) of dy's dtype: the winners get dy, all others 0."""
     pictures, rows, columns, channels = dy.shape
-    # Your code: about 8 lines.
+    # Your code: about 9 lines.
     raise NotImplementedError("maxpool_backward is still to be written")

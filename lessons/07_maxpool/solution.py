@@ -34,7 +34,8 @@ def maxpool_backward(dy, index, x_shape, size, stride):
         for p in range(rows):
             for q in range(columns):
                 for c in range(channels):
-                    i, j = index[n, p, q, c] // size, index[n, p, q, c] % size
+                    number = int(index[n, p, q, c])  # a uint8 would end at 255, and p * stride + i with it
+                    i, j = number // size, number % size
                     dx[n, p * stride + i, q * stride + j, c] += dy[n, p, q, c]
     return dx
     # END ANSWER

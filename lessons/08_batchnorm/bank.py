@@ -267,7 +267,7 @@ def batchnorm_backward(dy, x, gamma, mean, var, eps):
 
 
 # %% wrong: dgamma and dbeta are means
-# looks like: a constant factor: each value is 1/
+# looks like: are sums, no means|a constant factor: each value is 1/
 def batchnorm_backward(dy, x, gamma, mean, var, eps):
     root, xhat, drows, count = parts(dy, x, mean, var, eps)
     dgamma, dbeta = (drows * xhat).mean(0), drows.mean(0)

@@ -92,8 +92,37 @@ def conv2d_backward(dy, x, w, stride, pad):
     return dx, add_up(dw_parts), add_up(db_parts)
 
 
-# %% wrong: a sum that prange collects by itself
-# looks like: by the number of threads
+# %% wrong: the arguments of zeros in the other order
+# looks like: the number of rows comes first
+@numba.njit(parallel=True)
+def conv2d_backward(dy, x, w, stride, pad):
+    pictures = len(x)
+    chunks = min(CHUNKS, pictures)
+    dx, dw_parts, db_parts = zeros(x[0], pictures), zeros(w, chunks), zeros(w[0, 0, 0], chunks)
+    for chunk in numba.prange(chunks):
+        for n in range(chunk * pictures // chunks, (chunk + 1) * pictures // chunks):
+            add_picture(dy[n], x[n], w, stride, pad, dx[n], dw_parts[chunk], db_parts[chunk])
+    return dx, add_up(dw_parts), add_up(db_parts)
+
+
+# %% wrong: chunks as they should be, and a sum that prange collects by itself
+# looks like: Numba adds up `dw \+=` thread by thread
+@numba.njit(parallel=True)
+def conv2d_backward(dy, x, w, stride, pad):
+    pictures = len(x)
+    chunks = min(CHUNKS, pictures)
+    dx, dw, db = zeros(pictures, x[0]), np.zeros_like(w), np.zeros(w.shape[3], x.dtype)
+    for chunk in numba.prange(chunks):
+        part, bias_part = np.zeros_like(w), np.zeros(w.shape[3], x.dtype)
+        for n in range(chunk * pictures // chunks, (chunk + 1) * pictures // chunks):
+            add_picture(dy[n], x[n], w, stride, pad, dx[n], part, bias_part)
+        dw += part
+        db += bias_part
+    return dx, dw, db
+
+
+# %% wrong: a sum over pictures that prange collects by itself
+# looks like: Numba adds up `dw \+=` thread by thread
 @numba.njit(parallel=True)
 def conv2d_backward(dy, x, w, stride, pad):
     dx, dw, db = np.zeros_like(x), np.zeros_like(w), np.zeros(w.shape[3], x.dtype)

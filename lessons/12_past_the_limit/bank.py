@@ -206,7 +206,7 @@ def multiply(a, wt, b, y):
 
 
 # %% wrong: one sum at a time
-# looks like: 2 numbers are loaded for each multiply-add: no tile
+# looks like: no tile: take 4 rows and 2 columns at once
 @numba.njit(fastmath=FASTER)
 def multiply(a, wt, b, y):
     for i in range(len(a)):
@@ -262,6 +262,13 @@ def multiply(a, wt, b, y):
     y[...] = a @ wt.T + b
 
 
+# %% wrong: NumPy's product, compiled
+# looks like: here you write the product yourself
+@numba.njit(fastmath=FASTER)
+def multiply(a, wt, b, y):
+    y[:] = a @ wt.T + b
+
+
 # %% wrong: the weights are reshaped where they should be turned
 # looks like: the weights are reshaped to \(K, kh\*kw\*C\) where they should be turned
 @numba.njit(parallel=True)
@@ -269,6 +276,71 @@ def conv2d_forward(x, w, b, stride, pad):
     kh, kw, _, kernels = w.shape
     rows, columns = (x.shape[1] + 2 * pad - kh) // stride + 1, (x.shape[2] + 2 * pad - kw) // stride + 1
     wt = w.reshape(kernels, -1)
+    y = np.empty((len(x), rows * columns, kernels), x.dtype)
+    for n in numba.prange(len(x)):
+        multiply(im2col(x[n], kh, kw, stride, pad), wt, b, y[n])
+    return y.reshape(len(x), rows, columns, kernels)
+
+
+# %% wrong: the weights are not turned
+# looks like: wt is w turned
+@numba.njit(parallel=True)
+def conv2d_forward(x, w, b, stride, pad):
+    kh, kw, _, kernels = w.shape
+    rows, columns = (x.shape[1] + 2 * pad - kh) // stride + 1, (x.shape[2] + 2 * pad - kw) // stride + 1
+    wt = w.reshape(-1, kernels)
+    y = np.empty((len(x), rows * columns, kernels), x.dtype)
+    for n in numba.prange(len(x)):
+        multiply(im2col(x[n], kh, kw, stride, pad), wt, b, y[n])
+    return y.reshape(len(x), rows, columns, kernels)
+
+
+# %% wrong: y keeps its four axes
+# looks like: the outputs of a picture are rows here
+@numba.njit(parallel=True)
+def conv2d_forward(x, w, b, stride, pad):
+    kh, kw, _, kernels = w.shape
+    rows, columns = (x.shape[1] + 2 * pad - kh) // stride + 1, (x.shape[2] + 2 * pad - kw) // stride + 1
+    wt = w.reshape(-1, kernels).T.copy()
+    y = np.empty((len(x), rows, columns, kernels), x.dtype)
+    for n in numba.prange(len(x)):
+        multiply(im2col(x[n], kh, kw, stride, pad), wt, b, y[n])
+    return y
+
+
+# %% wrong: turned without a copy
+# looks like: wt does not run along d in memory
+@numba.njit(parallel=True)
+def conv2d_forward(x, w, b, stride, pad):
+    kh, kw, _, kernels = w.shape
+    rows, columns = (x.shape[1] + 2 * pad - kh) // stride + 1, (x.shape[2] + 2 * pad - kw) // stride + 1
+    wt = w.reshape(-1, kernels).T
+    y = np.empty((len(x), rows * columns, kernels), x.dtype)
+    for n in numba.prange(len(x)):
+        multiply(im2col(x[n], kh, kw, stride, pad), wt, b, y[n])
+    return y.reshape(len(x), rows, columns, kernels)
+
+
+# %% wrong: range for prange
+# looks like: a plain range: numba.prange over the pictures
+@numba.njit(parallel=True)
+def conv2d_forward(x, w, b, stride, pad):
+    kh, kw, _, kernels = w.shape
+    rows, columns = (x.shape[1] + 2 * pad - kh) // stride + 1, (x.shape[2] + 2 * pad - kw) // stride + 1
+    wt = w.reshape(-1, kernels).T.copy()
+    y = np.empty((len(x), rows * columns, kernels), x.dtype)
+    for n in range(len(x)):
+        multiply(im2col(x[n], kh, kw, stride, pad), wt, b, y[n])
+    return y.reshape(len(x), rows, columns, kernels)
+
+
+# %% wrong: parallel=True is forgotten
+# looks like: parallel=True is missing
+@numba.njit
+def conv2d_forward(x, w, b, stride, pad):
+    kh, kw, _, kernels = w.shape
+    rows, columns = (x.shape[1] + 2 * pad - kh) // stride + 1, (x.shape[2] + 2 * pad - kw) // stride + 1
+    wt = w.reshape(-1, kernels).T.copy()
     y = np.empty((len(x), rows * columns, kernels), x.dtype)
     for n in numba.prange(len(x)):
         multiply(im2col(x[n], kh, kw, stride, pad), wt, b, y[n])

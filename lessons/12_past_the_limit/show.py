@@ -16,6 +16,7 @@ FEW = 8  # channels of the largest layer for which a multiply in plain Python is
 BURST = 0.4  # seconds in search of the limit
 COLOURS = {"lesson 10": plots.ORANGE, "yours": plots.BLUE, "our register tiles": plots.FAINT,
            "our Winograd, F(4x4, 3x3)": plots.GREEN, "PyTorch": plots.INK}  # fmt: skip
+SHADES = "#E3C6D8", "#CC79A7", "#7A3E63"  # of the trips: of a, of wt, of y
 
 
 def layer(channels):
@@ -125,7 +126,7 @@ def draw_trips(mine, axes):
     plots.clean(axes)
     for place, parts in enumerate(bars.values()):
         left = 0.0
-        for (name, value), colour in zip(parts.items(), ("#9CC3DE", plots.BLUE, plots.ORANGE), strict=True):
+        for (name, value), colour in zip(parts.items(), SHADES, strict=True):
             axes.barh(place, value, left=left, color=colour, height=0.5, label=None if place else name)
             left += value
         axes.text(left + 0.06, place, f"{left:.2g}", va="center", fontsize=11, color=plots.INK)

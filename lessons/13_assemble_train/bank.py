@@ -269,6 +269,15 @@ def train_step(model, optimizer, x, y, rng):
     return float(ops.softmax_cross_entropy(model.forward(x, train=True), y)[0])
 
 
+# %% wrong: the loss is not returned
+# looks like: nothing is returned
+def train_step(model, optimizer, x, y, rng):
+    model.rng = rng
+    loss, dlogits = ops.softmax_cross_entropy(model.forward(x, train=True), y)
+    model.backward(dlogits)
+    optimizer.step()
+
+
 # %% wrong: every tenth step halves the rate, by a counter of its own
 # looks like: something besides the model
 count = 0

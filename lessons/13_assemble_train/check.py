@@ -286,6 +286,8 @@ def test_what_backward_is_given(mine):
         "backward is given the logits: it takes their gradient, the second answer of softmax_cross_entropy": logits,
         "backward is given the probabilities: the target is not subtracted": reference.softmax(logits)},
          looks="is it the gradient that softmax_cross_entropy answers?")  # fmt: skip
+    if loss is None:
+        fail("train_step returns nothing: the loss is the answer", "nothing is returned: is the `return` there?")
     hold("loss", float(right), loss, told(N=4), sizes={"N": 4}, rtol=1e-5)
     note("the gradient of the logits")
 

@@ -28,7 +28,7 @@ LADDER = (
     ("RMN", 74.14, HALF, APART, "PrivateTest; ImageNet before, 48 views"),
     ("ResEmoteNet", 79.79, HALF, OTHER, "others report 60 to 66 with the original data"),
 )
-KEYS = ((APART, "the test chose nothing"), (CHOSE, "the test chose the model"), (OTHER, "something else"))
+KEYS = ((APART, "tested once, at the end"), (CHOSE, "test used for choosing"), (OTHER, "not comparable"))
 
 
 def draw(mine):
@@ -148,9 +148,10 @@ def draw_fooled(mine, figure):
     axes.text(1.8, 100 / 7 + 1, "guessing", fontsize=8.5, color=plots.INK, ha="center")
     axes.set_xticks([bar[0] for bar in bars], [bar[1] for bar in bars], fontsize=9)
     axes.set_ylim(0, 62)
+    axes.set_yticks(range(0, 51, 10))
     axes.set_xlim(-0.6, 4.2)
-    axes.text(0.5, 56, 'always "happy"', ha="center", fontsize=10, color=plots.INK)
-    axes.text(3.1, 56, f"nearest neighbour, {COPIED} copies", ha="center", fontsize=10, color=plots.INK)
+    for x, method in ((0.5, 'always "happy"'), (3.1, f"nearest neighbour,\n{COPIED} of {ASKED} are copies")):
+        axes.text(x, 62, method, ha="center", va="top", fontsize=10, color=plots.INK)
     titled(axes, "two ways to be fooled, %")
 
 

@@ -88,11 +88,13 @@ class Recorder:
     def pytest_runtest_protocol(self, item, nextitem):
         record.clear()
         self.error = None
+        self.handin.called.clear()
         self.channel.tell("start", check=_label(item))
         start = time.perf_counter()
         with self.channel.limit(self.seconds):
             result = yield
-        self.channel.tell("check", check=_label(item), took=time.perf_counter() - start, **_described(self.error))
+        told = _described(self.error, self.handin)
+        self.channel.tell("check", check=_label(item), took=time.perf_counter() - start, **told)
         return result
 
 
@@ -101,14 +103,16 @@ def _label(item) -> str:
     return item.name.removeprefix("test_").replace("_", " ")
 
 
-def _described(error: BaseException | None) -> dict:
+def _described(error: BaseException | None, handin: Handin) -> dict:
+    """An outcome as an event has it; a fault that names no place is one of the function that was called."""
     if error is None:
         return {"status": "ok", "text": str(record)}
     if isinstance(error, Todo):
         return {"status": "todo", "text": str(error)}
     if isinstance(error, Fault):
         parts = ("text", "case", "rows", "looks", "place")
-        return {"status": "fail", **{name: getattr(error, name) for name in parts}}
+        told = {name: getattr(error, name) for name in parts}
+        return {"status": "fail", **told, "place": error.place or handin.about()}
     return {"status": "broken", "text": "".join(traceback.format_exception(error)[-4:])}
 
 
@@ -123,7 +127,9 @@ def check(channel: Channel, lesson: Lesson, file: pathlib.Path, stop: bool, seco
         channel.tell("unreadable", text=str(error).replace(str(file), course.shown(file)))
         return
     handin.say = lambda sentence: channel.tell("say", text=sentence)
-    channel.tell("loaded", place=handin.place(lesson.functions[0]))
+    whole = len(lesson.functions) > 1  # then each check that fails says which of them it is about
+    place = course.shown(file) if whole else f"{handin.place(lesson.functions[0])} {lesson.functions[0]}"
+    channel.tell("loaded", place=place)
     words = ["-c", str(course.LESSONS / "pytest.ini"), "--import-mode=importlib", "--assert=plain", "--capture=no"]
     for plugin in ("cacheprovider", "terminal", "faulthandler"):
         words += ["-p", f"no:{plugin}"]

@@ -35,8 +35,8 @@ class Result:
     """What came of one file.
 
     checks: the events of the checks that ran (check, status, text, ...); trouble: why no further one could run, or "";
-    collected: how many checks the lesson has; printed: what the student's code printed, cut off; place: file:line of
-    the lesson's function; seconds: all of it."""
+    collected: how many checks the lesson has; printed: what the student's code printed, cut off; place: the file, with
+    line and name of the function where the lesson has only one; seconds: all of it."""
 
     lesson: Lesson
     path: pathlib.Path

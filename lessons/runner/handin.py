@@ -14,6 +14,7 @@ import copy
 import difflib
 import inspect
 import pathlib
+import re
 import traceback
 import types
 from collections.abc import Callable, Iterator
@@ -60,6 +61,7 @@ class Handin:
         if not path.is_file():
             raise UserError(f"{shown(path)}: there is no such file.")
         self.plain = _quick(userkernels.run_file(path))
+        self.called: list[str] = []  # functions that the check that runs now has called, each once
         self._stages: dict[str, types.ModuleType] = {}
         self._arguments = _signatures(lesson)
 
@@ -73,6 +75,14 @@ class Handin:
         """file:line of a function."""
         f = getattr(self.plain, name, None)
         return f"{shown(self.path)}:{_code(f).co_firstlineno}" if f is not None else shown(self.path)
+
+    def about(self) -> str:
+        """file:line and name of the function that the check has called; "" where it has called several, or none.
+
+        Where the file is about one function anyway, the verdict's head says so, and this is "" too."""
+        if len(self.called) != 1 or len(self.lesson.functions) == 1:
+            return ""
+        return f"{self.place(self.called[0])} {self.called[0]}"
 
     def module(self, stage: str) -> types.ModuleType:
         """The file as run for a stage: "compiled" as it stands, "plain" without Numba, "bounded" with indices
@@ -143,6 +153,7 @@ class Guarded:
     def _run(self, stage: str, args):
         """(answer, the arguments after the call) of one run on copies."""
         handin = self._handin
+        handin.called += [self.__name__] * (self.__name__ not in handin.called)
         f = getattr(handin.module(stage), self.__name__)
         given = [_copy(a) for a in args]
         before = [a.copy() if isinstance(a, np.ndarray) else None for a in given]
@@ -153,7 +164,7 @@ class Guarded:
         except (Exception, SystemExit) as error:
             if isinstance(error, MemoryError):  # what filled it up would be kept until the verdict is told
                 traceback.clear_frames(error.__traceback__)
-            raise self._fault(error, stage, f) from error
+            raise self._fault(error, stage, f, args) from error
         for i, (old, new) in enumerate(zip(before, given, strict=True)):
             changed = old is not None and i not in self._in_place and not np.array_equal(old, new, equal_nan=True)
             if changed:
@@ -165,7 +176,7 @@ class Guarded:
                 )
         return answer, given
 
-    def _fault(self, error: BaseException, stage: str, f) -> Exception:
+    def _fault(self, error: BaseException, stage: str, f, args) -> Exception:
         """What an exception in the function comes to: a Fault with file and line, or Todo."""
         path = self._handin.path
         if _is_compiled(f) and not f.signatures:  # no compiled form came out of it
@@ -178,6 +189,8 @@ class Guarded:
         fault = Fault(f"{how}{self.__name__} stops with {type(error).__name__}: {error}", place=where)
         if "broadcast" in str(error):
             fault.looks = "two shapes do not go together; a max or sum along an axis keeps it with keepdims=True"
+        names = self._handin._arguments.get(self.__name__, [])
+        fault.looks = fault.looks or _known_error(error, dict(zip(names, args, strict=False)))
         if stage == "bounded":
             fault.looks = "an index runs out of its array; compiled code would not notice and read or write elsewhere"
         return fault
@@ -223,6 +236,18 @@ def _signatures(lesson: Lesson) -> dict[str, list[str]]:
     text = source.read_text(encoding="utf-8") if source.exists() else expected(lesson)
     return {node.name: [a.arg for a in node.args.args] for node in ast.parse(text).body
             if isinstance(node, ast.FunctionDef)}  # fmt: skip
+
+
+def _known_error(error: BaseException, given: dict) -> str:
+    """What an exception looks like, from its message and the arguments that were given."""
+    if isinstance(error, OverflowError) and "uint8" in str(error):
+        return "a uint8 holds 0 to 255 and no more, in sums too: make it an int before you add, int(...)"
+    x, ran_out = given.get("x"), re.search(r"out of bounds for axis (\d) with size (\d+)", str(error))
+    if ran_out and given.get("pad") and isinstance(x, np.ndarray) and x.ndim == 4:
+        axis, length = int(ran_out[1]), int(ran_out[2])
+        if axis in (1, 2) and x.shape[axis] == length:
+            return "an index runs out of an array that is as large as x: is this x without its padding?"
+    return ""
 
 
 def _quick(module: types.ModuleType) -> types.ModuleType:

@@ -62,7 +62,8 @@ class Options:
     mine: bool = option(
         False, "show, try: also plug in your ops of earlier lessons that pass", group="check, show, try"
     )
-    minutes: float = option(1.0, "try: how long to train", above=0, high=600, group="check, show, try")
+    minutes: float = option(1.0, "try: how long to train with yours, and as long with ours", above=0, high=600,
+                            group="check, show, try")  # fmt: skip
     give_up: bool = option(False, "solution: read it before yours passes; that is recorded", group="solution")
     solutions: bool = option(False, "check-all: the course's own solutions", group="check-all")
     out: str | None = option(None, "the marks, a line a hand-in", metavar="CSV", group="grade")
@@ -152,9 +153,9 @@ def check(lesson: Lesson, options: Options) -> int:
     if not options.file:
         state.tick(lesson, result.passed)
     if result.passed:
+        say("  all checks passed")
         following = course.after(lesson)
-        say("  all checks passed" + (f"; the next lesson: {PROG} {following.number}" if following else ""))
-        next_command(f"{PROG} show {lesson.number}")
+        next_command(f"{PROG} show {lesson.number}" + (f", and then lesson {following.number}" if following else ""))
         return 0
     if result.failure.get("status") == "todo":
         next_command(f"write {shown(path)}, then {PROG} {lesson.number}     (stuck? {PROG} hint {lesson.number})")
@@ -285,18 +286,27 @@ def show(lesson: Lesson, options: Options) -> int:
     say(f"{shown(place)}: {whose}")
     if options.open:
         pictures.open_viewer(place)
-    following = course.after(lesson)
     if lesson.ops:
         next_command(f"{PROG} try {lesson.number}")
-    elif following and state.of(lesson) == state.DONE:
-        next_command(f"{PROG} {following.number}")
+    else:
+        next_lesson(lesson)
     return 0
 
 
 def try_it(lesson: Lesson, options: Options) -> int:
     from . import trying
 
-    return trying.run(lesson, pathlib.Path(options.file) if options.file else None, options.minutes, options.mine)
+    path = pathlib.Path(options.file) if options.file else None
+    status = trying.run(lesson, path, options.minutes, options.mine)
+    next_lesson(lesson)
+    return status
+
+
+def next_lesson(lesson: Lesson) -> None:
+    """Say how the one after this is begun, where this one is done."""
+    following = course.after(lesson)
+    if following and state.of(lesson) == state.DONE:
+        next_command(f"read {shown(following.file('README.md'))}, then {PROG} {following.number}")
 
 
 def instructors(name: str) -> types.ModuleType:

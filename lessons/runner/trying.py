@@ -1,4 +1,4 @@
-"""`try NN`: the network trains for a minute with the student's op plugged in, and once more with ours.
+"""`try NN`: the network trains for a minute with the student's op plugged in, and for another one with ours.
 
 The op is checked, compiled and timed by `tinyfer.userkernels`, as `train --use` does it. How fast it is decides what is
 trained: `lite` on 48x48 drawn faces where some epochs fit into the time, otherwise `micro` on as many 24x24 ones as
@@ -28,6 +28,8 @@ FEWEST, MOST = 350, 4000  # drawn faces, of which 80 % are for training
 LATE = 1.5  # times the minutes that were asked for, after which a training is ended
 SAMPLE = 32  # pictures of the step that is timed
 BAR = 40  # characters of the ladder's longest bar
+LITE = "lite, the network that this course leads to,"
+MICRO = "micro, the same one with a quarter of the channels,"
 
 
 def run(lesson: Lesson, path: pathlib.Path | None, minutes: float, with_earlier: bool) -> int:
@@ -62,6 +64,9 @@ def run(lesson: Lesson, path: pathlib.Path | None, minutes: float, with_earlier:
         last = one.rows[-1]
         say(f"{whose}: {100 * last['val_accuracy']:.1f} % of the validation faces after {last['epoch']} epochs, "
             f"{duration(one.seconds)}")
+    if yours.rows[-1]["val_accuracy"] != ours.rows[-1]["val_accuracy"]:  # though the check above has held yours to ours
+        say(f"both compute the same, to rounding. The difference is chance: sums in another order, and only "
+            f"{len(plan.dataset.val):,} validation faces.")
     say(f"{shown(place)} shows both; the webcam runs on it, too: python -m tinyfer.webcam --use {shown(mine)}")
     return 0
 
@@ -81,16 +86,17 @@ def _own_way(lesson: Lesson, mine: pathlib.Path) -> int:
 
 
 def ladder(op: str, yours: float) -> None:
-    """Print how fast the op is beside the reference, in NumPy, and our kernel; bars are logarithmic."""
+    """Print how fast the op is beside the reference, which is plain NumPy, and our kernel."""
     unit = "multiply-adds" if op.startswith(("conv2d", "dense")) else "values"
     rungs = {"ours": userkernels.seconds_per_unit(op, getattr(kernels, op)), "yours": yours,
-             "the reference": userkernels.seconds_per_unit(op, getattr(reference, op))}  # fmt: skip
+             "plain NumPy": userkernels.seconds_per_unit(op, getattr(reference, op))}  # fmt: skip
     speeds = {name: 1e-6 / rate for name, rate in rungs.items()} | {"plain Python loops": 2.0}
     least, most = (math.log10(bound(speeds.values())) for bound in (min, max))
-    say(f"{op}: million {unit} a second")
+    say(f"{op}: million {unit} a second (the bars are logarithmic)")
     for name, speed in sorted(speeds.items(), key=lambda item: -item[1]):
         length = 1 + round((BAR - 1) * (math.log10(speed) - least) / max(1e-9, most - least))
-        say(f"    {name:<20}{speed:>10,.4g}  {('#' if name == 'yours' else '-') * length}")
+        figure = f"{speed:,.0f}" if speed >= 100 else f"{speed:,.3g}"
+        say(f"    {name:<20}{figure:>10}  {('#' if name == 'yours' else '-') * length}")
 
 
 # ------------------------------------------------------------------------------------------------ what will be trained
@@ -114,8 +120,8 @@ def choose(plugged: userkernels.Kernels, seconds: float) -> Plan:
     large = sources.toyfaces(f"{sources.TOY}:{MOST}")
     an_epoch = estimate(Plan("lite", large, ""), plugged)
     if EPOCHS * an_epoch <= seconds:
-        return Plan("lite", large, f"an epoch of {len(large.train):,} drawn faces of 48x48 takes lite about "
-                                   f"{duration(an_epoch)}: fast enough for it")  # fmt: skip
+        return Plan("lite", large, f"an epoch of {len(large.train):,} drawn faces of 48x48 takes {LITE} "
+                                   f"about {duration(an_epoch)}: fast enough for it")  # fmt: skip
     faces, dropout = data.toyfaces(FEWEST, np.random.default_rng(0), size=24), 0.0
     if any(op.startswith("dropout") for op in plugged):
         dropout = Plan.dropout
@@ -123,8 +129,9 @@ def choose(plugged: userkernels.Kernels, seconds: float) -> Plan:
     count = int(np.clip(seconds / EPOCHS / each / 0.8, FEWEST, MOST))
     small = Plan("micro", data.toyfaces(count, np.random.default_rng(0), size=24), "")
     reason = (
-        f"an epoch of {len(large.train):,} drawn faces of 48x48 would take lite {duration(an_epoch)}. So it is micro, "
-        f"on {len(small.dataset.train):,} faces of 24x24: about {duration(each * len(small.dataset.train))} an epoch"
+        f"an epoch of {len(large.train):,} drawn faces of 48x48 would take {LITE} {duration(an_epoch)}. "
+        f"So it is {MICRO} on {len(small.dataset.train):,} faces of 24x24: about "
+        f"{duration(each * len(small.dataset.train))} an epoch"
     )
     return Plan("micro", small.dataset, reason, dropout)
 
@@ -176,16 +183,19 @@ def train(plan: Plan, whose: str, plugged, minutes: float | None = None, epochs:
 
 def curves(yours: training.Run, ours: training.Run, title: str):
     """Validation accuracy of both runs, by epoch and by time."""
+    best = max(row["val_accuracy"] for one in (yours, ours) for row in one.rows)
+    top = min(100, max(30, 130 * best))  # with room for the legend over curves that are still low
     figure = plots.empty_figure(10, 4.2)
     by_epoch, by_time = figure.subplots(1, 2)
     for axes, key, label in ((by_epoch, "epoch", "epoch"), (by_time, "seconds", "seconds of training")):
         plots.clean(axes)
         axes.axhline(100 / 7, color=plots.FAINT, linewidth=0.8)
-        axes.text(0.01, 100 / 7 - 4, "guessing", color=plots.FAINT, size=8, transform=axes.get_yaxis_transform())
+        axes.text(0.01, 100 / 7 - 0.04 * top, "guessing", color=plots.FAINT, size=8,
+                  transform=axes.get_yaxis_transform())  # fmt: skip
         for one, colour, style, name in ((yours, plots.BLUE, "-", "yours"), (ours, plots.ORANGE, "--", "ours")):
             points = [row[key] for row in one.rows], [100 * row["val_accuracy"] for row in one.rows]
             axes.plot(*points, style, color=colour, marker="o", markersize=5, linewidth=2, label=name)
-        axes.set_ylim(0, 100)
+        axes.set_ylim(0, top)
         axes.set_xlim(left=0)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=10, min_n_ticks=1))
         axes.set_xlabel(label, color=plots.INK)

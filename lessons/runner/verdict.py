@@ -44,7 +44,7 @@ class Live:
     def __call__(self, event: dict) -> None:
         kind = event["event"]
         if kind == "loaded":
-            say(f"{self.lesson.number} {self.lesson.title}     {event['place']} {self.lesson.functions[0]}")
+            say(f"{self.lesson.number} {self.lesson.title}     {event['place']}")
         elif kind == "collected":
             self.width = max(map(len, event["checks"]), default=10)
         elif kind == "say":
@@ -81,7 +81,7 @@ def check_lines(event: dict, width: int) -> list[str]:
 def whole(result: Result) -> str:
     """The verdict as plain text, for whoever was not there: every check, or what came before one could run."""
     width = max((len(check["check"]) for check in result.checks), default=10)
-    lines = [f"{result.lesson.number} {result.lesson.title}     {result.place} {result.lesson.functions[0]}"]
+    lines = [f"{result.lesson.number} {result.lesson.title}     {result.place}".rstrip()]
     lines += [line for check in result.checks for line in check_lines(check, width)]
     if result.trouble:
         lines.append(f"  FAIL  {filled(result.trouble, 8)}")
