@@ -18,6 +18,7 @@ root_doc = "README"
 everything = {
     "The lessons": ["lessons/README", "lessons/[0-9]*/README"],
     "For instructors": ["docs/instructors", "docs/lessons-*"],
+    "The models": ["docs/model-card", "docs/results"],
     "The engine": ["docs/how-it-is-fast", "data/README", "CONTRIBUTING"],
     "The API": [f"docs/api/{name}" for name in ("reference", "ops", "layers", "models", "optim", "gradcheck", "data",
                                                 "training", "metrics", "infer", "faces")],

@@ -326,7 +326,7 @@ def test_minutes_of_a_growing_run_count_every_size(faces, monkeypatch):
     monkeypatch.setattr(rehearsal, "time_of_validation", lambda run: 0.5)
     rehearsal.plan_epochs(run, training.train_step, show)
     assert run.epochs == 13  # 6 epochs of 7 steps of 0.1 s, 7 of 7 s, and 13 validations: 59.7 s
-    said = "4 warm steps say that an epoch takes 1.2 s at 16x16, 7.5 s at 24x24: into 1 minutes 13 epochs fit"
+    said = "4 warm steps say that an epoch takes 1.2 s at 16x16, 7.5 s at 24x24: into 1 minute 13 epochs fit"
     assert show.said == [said]
 
 

@@ -67,7 +67,8 @@ def plan_epochs(run: Run, step: Callable, show: Show) -> None:
         fits = "not even one epoch fits, so it will be one"
     each = ", ".join(duration(validation + seconds) + (f" at {size}x{size}" if run.config.grow else "")
                      for size, seconds in epoch.items())
-    show.say(f"{taken} warm steps say that an epoch takes {each}: into {run.config.minutes:g} minutes {fits}")
+    show.say(f"{taken} warm steps say that an epoch takes {each}: into {run.config.minutes:g} minute"
+             f"{'' if run.config.minutes == 1 else 's'} {fits}")
 
 
 def time_of_validation(run: Run) -> float:

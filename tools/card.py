@@ -8,18 +8,17 @@ some ten minutes."""
 from __future__ import annotations
 
 import json
-import math
 import runpy
 from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.figure import Figure
 
-from tinyfer import checkpoint, cli, evaluation, infer, models, plots, sources
+from tinyfer import checkpoint, cli, evaluation, infer, models, onnx_graph, plots, sources
 from tinyfer.cli import option
 from tinyfer.data import Split
 from tinyfer.errors import UserError
-from tinyfer.metrics import Scores, reliability, softmax
+from tinyfer.metrics import Scores, reliability, softmax, wilson
 from tools import papers, results
 from tools.shifts import CHANGES
 from tools.ship import reached
@@ -121,13 +120,14 @@ def main(options: Options) -> int:
     shipped = {name: model for name in models.shipped() if not (model := models.load(name)).meta.get("toy")}
     found = {name: reached(model, split) for name, model in shipped.items()}
     harmed = {name: harm(model, split) for name, model in shipped.items()}
+    exported = {name: elsewhere(model, split) for name, model in shipped.items()}
     write(PICTURES / "card-reliability.svg", plots.svg(draw_reliability(shipped, split)))
     write(PICTURES / "card-harm.svg", plots.svg(draw_harm(harmed)))
     for name, scores in found.items():
         told = scores_of(scores)
         write(PICTURES / f"card-confusion-{name}.svg",
               plots.svg(plots.confusion(told, f"{name}, ten views: {100 * told.accuracy:.1f} % right")))
-    write(PAGE, page(shipped, found, harmed).encode())
+    write(PAGE, page(shipped, found, harmed, exported).encode())
     return 0
 
 
@@ -137,12 +137,20 @@ def write(path, content: bytes) -> None:
     print(path.relative_to(papers.ROOT), flush=True)
 
 
-def page(shipped: dict, found: dict, harmed: dict) -> str:
+def elsewhere(model, split: Split) -> float:
+    """Accuracy by one view of the exported model in ONNX Runtime."""
+    content = onnx_graph.build(model).SerializeToString(deterministic=True)
+    parts = [onnx_graph.answers(content, model.preprocess(split.images[i : i + 256]))
+             for i in range(0, len(split), 256)]
+    return float((np.concatenate(parts).argmax(axis=1) == split.labels).mean())
+
+
+def page(shipped: dict, found: dict, harmed: dict, exported: dict) -> str:
     """The text of the card."""
     first = next(iter(shipped.values()))
     return TEXT.format(
         names=", ".join(f"`{name}`" for name in shipped), labels=", ".join(first.labels),
-        accuracy=accuracy_table(shipped, found), seeds=seeds(), classes=class_table(found),
+        accuracy=accuracy_table(shipped, found, exported), seeds=seeds(), classes=class_table(found),
         confusions="\n".join(f"![Confusion matrix of {name}](images/card-confusion-{name}.svg)" for name in shipped),
         harm=harm_table(harmed), ladder=ladder(), licence=first.meta["licence"])
 
@@ -153,7 +161,7 @@ def scores_of(scores: dict) -> Scores:
     return Scores(np.array(ten["confusion"]), tuple(ten["labels"]))
 
 
-def accuracy_table(shipped: dict, found: dict) -> str:
+def accuracy_table(shipped: dict, found: dict, exported: dict) -> str:
     """What each model is and reaches on PublicTest."""
     lines = ["| | " + " | ".join(f"`{name}`" for name in shipped) + " |", "|---|" + "---:|" * len(shipped)]
 
@@ -170,6 +178,7 @@ def accuracy_table(shipped: dict, found: dict) -> str:
             low, high = told["interval"]
             return f"**{100 * told['accuracy']:.2f} %** [{100 * low:.1f}, {100 * high:.1f}]"
         row(f"accuracy, {view}", tell)
+    row("accuracy as ONNX in ONNX Runtime, one view", lambda name, model: f"{100 * exported[name]:.2f} %")
     ten = {name: scores["views"]["ten views"] for name, scores in found.items()}
     row("balanced accuracy, ten views", lambda name, model: f"{100 * ten[name]['balanced_accuracy']:.1f} %")
     row("macro-F1, ten views", lambda name, model: f"{ten[name]['macro_f1']:.3f}")
@@ -263,9 +272,9 @@ def draw_reliability(shipped: dict, split: Split) -> Figure:
         chances = softmax(evaluation.logits(model, split), model.meta["temperature"])
         bins = reliability(chances, split.labels)
         full = bins.number >= 10
-        margin = [1.96 * math.sqrt(a * (1 - a) / n)
-                  for n, a in zip(bins.number[full], bins.accuracy[full], strict=True)]
-        axes.errorbar(100 * bins.confidence[full], 100 * bins.accuracy[full], 100 * np.array(margin), fmt="o-",
+        ends = [wilson(round(n * a), int(n)) for n, a in zip(bins.number[full], bins.accuracy[full], strict=True)]
+        margins = np.abs(np.array(ends).T - bins.accuracy[full])
+        axes.errorbar(100 * bins.confidence[full], 100 * bins.accuracy[full], 100 * margins, fmt="o-",
                       color=COLOURS.get(name, plots.GREEN), markersize=5, linewidth=1.4, elinewidth=1,
                       label=f"{name}: error {100 * bins.error:.1f} %")
     axes.set_xlim(15, 102)

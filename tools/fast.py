@@ -71,7 +71,7 @@ def run(options: Options) -> int:
 def show_in_readme(whole: dict) -> None:
     """The pass of the bench kept as docs/bench.json, its table in README.md, its pictures beside the others."""
     write(BENCH, json.dumps(whole, indent=1, allow_nan=False) + "\n")
-    write(README, filled(README.read_text(encoding="utf-8"), {"bench": markdown(whole)}))
+    write(README, filled(README.read_text(encoding="utf-8"), {"bench": markdown(whole)}, ("results",)))
     for name, figure in (("bench-ladder", pictures.ladder(whole)), ("bench-roofline", pictures.roofline(whole))):
         if figure is not None:
             write(BENCH.parent / "images" / f"{name}.svg", svg(figure).decode())
@@ -237,14 +237,16 @@ def _end(told: dict) -> str:
     return text
 
 
-def filled(text: str, blocks: dict[str, str]) -> str:
-    """The text with each block between its markers; a block without markers, or markers without a block, is refused."""
+def filled(text: str, blocks: dict[str, str], others: tuple[str, ...] = ()) -> str:
+    """The text with each block between its markers; a block without markers is refused, and so are markers without a
+    block, but for those of `others`, which stay as they are."""
     pattern = re.compile(r"(<!-- figures: (.+?) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
-    names = [match[2] for match in pattern.finditer(text)]
+    names = [match[2] for match in pattern.finditer(text) if match[2] not in others]
     if sorted(names) != sorted(blocks):
         odd = sorted(set(names) ^ set(blocks)) or sorted(name for name in names if names.count(name) > 1)
         raise UserError(f"{TEXT.name}: expected the markers of {', '.join(blocks)} once each; look for {odd[0]}.")
-    return pattern.sub(lambda match: f"{match[1]}{blocks[match[2]]}\n{match[4]}", text)
+    return pattern.sub(lambda match: match[0] if match[2] in others else f"{match[1]}{blocks[match[2]]}\n{match[4]}",
+                       text)
 
 
 def drawings(told: dict) -> dict:

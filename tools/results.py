@@ -1,4 +1,4 @@
-"""Make docs/results.md and its picture of the papers in docs/runs:
+"""Make docs/results.md, its picture and the README's table of shipped models of the papers in docs/runs:
 
     python -m tools.results
 
@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 
 from tinyfer import checkpoint, cli, plots
 from tools import papers, search
+from tools.fast import README, filled
 
 PAGE, PICTURE = papers.ROOT / "docs" / "results.md", papers.ROOT / "docs" / "images" / "results.svg"
 VIEWS = ("one view", "picture and mirror image", "ten views")
@@ -64,6 +65,10 @@ class Result(NamedTuple):
     def minutes(self) -> float:
         return self.log[-1]["seconds"] / 60
 
+    @property
+    def threads(self) -> int:
+        return self.settings.get("threads", self.scores["cores"])
+
     def accuracy(self, view: str) -> float:
         return self.scores["views"][view]["accuracy"]
 
@@ -76,9 +81,11 @@ def results() -> list[Result]:
 
 
 def main(options: Options) -> int:
-    """Write the page and the picture."""
+    """Write the page, the picture and the table."""
     found = results()
-    for path, content in ((PAGE, page(found).encode()), (PICTURE, plots.svg(picture(found)))):
+    readme = filled(README.read_text(encoding="utf-8"), {"results": shipped_table(found)}, ("bench",))
+    for path, content in ((PAGE, page(found).encode()), (PICTURE, plots.svg(picture(found))),
+                          (README, readme.encode())):
         checkpoint.write_atomically(path, lambda file, content=content: file.write(content))
         print(path.relative_to(papers.ROOT))
     return 0
@@ -92,18 +99,38 @@ def page(found: list[Result]) -> str:
 
 def run_table(found: list[Result]) -> str:
     """A line a run."""
-    lines = ["| run | network | seed | epochs | minutes | one view | with mirror image | ten views | calibration error "
-             "| shipped as |", "|---|---|---:|---:|---:|---:|---:|---|---:|---|"]
+    lines = ["| run | network | seed | epochs | minutes | threads | one view | with mirror image | ten views "
+             "| calibration error | shipped as |", "|---|---|---:|---:|---:|---:|---:|---:|---|---:|---|"]
     for result in found:
         one, mirrored, ten = (result.scores["views"][view] for view in VIEWS)
         low, high = ten["interval"]
         lines.append(f"| [{result.name}](runs/{result.name}/log.csv) | {network(result.settings)} "
-                     f"| {result.settings['seed']} | {len(result.log)} | {result.minutes:.0f} "
+                     f"| {result.settings['seed']} | {len(result.log)} | {result.minutes:.0f} | {result.threads} "
                      f"| {100 * one['accuracy']:.2f} | {100 * mirrored['accuracy']:.2f} "
                      f"| **{100 * ten['accuracy']:.2f}** [{100 * low:.1f}, {100 * high:.1f}] "
                      f"| {100 * ten['calibration_error']:.1f} % | {result.scores['shipped_as'] or '–'} |")
-    machines = sorted({f"{result.scores['cores']} cores of {result.scores['processor']}" for result in found})
-    return "\n".join([*lines, "", f"Trained on {' and '.join(machines)}."])
+    return "\n".join([*lines, "", f"Trained on {machines(found)}."])
+
+
+def machines(found: list[Result]) -> str:
+    """The machines that the runs were made on."""
+    return " and ".join(sorted({f"{result.scores['cores']} cores of {result.scores['processor']}" for result in found}))
+
+
+def shipped_table(found: list[Result]) -> str:
+    """The README's table: a line a shipped model."""
+    shipped = [result for result in found if result.scores["shipped_as"]]
+    lines = ["| model | file | one view | ten views | calibration error | trained |", "|---|---:|---:|---|---:|---|"]
+    for result in shipped:
+        one, _, ten = (result.scores["views"][view] for view in VIEWS)
+        low, high = ten["interval"]
+        threads = f"{result.threads} thread{'s' if result.threads > 1 else ''}"
+        lines.append(f"| `{result.scores['shipped_as']}` | {result.scores['bytes'] / 1e6:.1f} MB "
+                     f"| {100 * one['accuracy']:.1f} % | **{100 * ten['accuracy']:.1f} %** [{100 * low:.1f}, "
+                     f"{100 * high:.1f}] | {100 * one['calibration_error']:.1f} % | [{len(result.log)} epochs, "
+                     f"{result.minutes:.0f} minutes on {threads}](docs/runs/{result.name}/log.csv) |")
+    return "\n".join([*lines, "", f"Per cent right on PublicTest, in brackets the 95 % interval; trained on "
+                                  f"{machines(shipped)}."])
 
 
 def network(settings: dict) -> str:
