@@ -173,12 +173,13 @@ def test_multiply_in_machine_code(mine):
 
 def test_loads_for_each_product(mine):
     """A tile of 4 x 2 loads 6 numbers for 8 multiply-adds."""
+    product(mine, 4, 2, 3)
     count = loads(mine)
     if not count:
         fail("multiply reads no single number of a or wt", BY_HAND)
     if count > LOADS:
-        fail(f"{count:.2g} numbers are loaded for each multiply-add, expected {LOADS} at most", "no tile: take 4 rows and "
-             "2 columns at once, so that 6 loads serve 8 multiply-adds")  # fmt: skip
+        fail(f"{count:.2g} numbers are loaded for each multiply-add, expected {LOADS} at most", "no tile: take 4 rows "
+             "and 2 columns at once, so that 6 loads serve 8 multiply-adds")  # fmt: skip
     note(f"{count:.2g} loads for each multiply-add")
 
 
@@ -268,8 +269,8 @@ def slowness(mine) -> str:
     """Why the product is slow."""
     for a, wt, *_ in handed(mine)[:1]:
         if wt.strides[-1] != wt.itemsize:
-            return ("wt does not run along d in memory: w.reshape(-1, kernels).T.copy(); `.T` alone moves no number, and "
-                    "d jumps by K")  # fmt: skip
+            return ("wt does not run along d in memory: w.reshape(-1, kernels).T.copy(); `.T` alone moves no number, "
+                    "so that d still jumps by K")  # fmt: skip
         if a.strides[-1] != a.itemsize:
             return "a does not run along d in memory: im2col makes it (P*Q, kh*kw*C), row by row"
     if not mine.plain.multiply.targetoptions.get("fastmath"):
@@ -305,7 +306,7 @@ def others_share(run) -> float:
     run()
     time.sleep(0.05)  # threads that wait for more are asleep by then
     whole, own = time.process_time(), time.thread_time()
-    for _ in range(4):
+    for _ in range(10):
         run()
     return 1 - (time.thread_time() - own) / max(1e-9, time.process_time() - whole)
 

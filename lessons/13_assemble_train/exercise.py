@@ -23,6 +23,6 @@ def four_stages(widths, dropout, rng):
 def train_step(model, optimizer, x, y, rng):
     """One step on pictures x (N,h,w,1) of the classes y (N,) -> their loss, before the step.
 
-    model.rng, which dropout draws from, becomes this step's own rng. ops.softmax_cross_entropy(logits, y) is yours."""
+    model.rng, which dropout draws from, becomes this step's own rng. To use: ops.softmax_cross_entropy(logits, y)."""
     # Your code: about 6 lines.
     raise NotImplementedError("train_step is still to be written")
