@@ -105,6 +105,8 @@ def hold(name: str, expected, actual, case: str = "", *, rtol=1e-4, atol=1e-6, l
 
 def _wrong(name: str, expected, actual, case: str, looks: str) -> Fault:
     where, wanted, given = explain.excerpt(expected, actual)
+    if "," in name:  # a handful of numbers, each of which has its own name
+        where = ""
     rows = [(f"expected {name}{where}", wanted), (f"yours    {name}{where}", given)]
     return Fault(case=case, looks=looks, rows=rows)
 

@@ -63,6 +63,7 @@ class Handin:
         self.plain = _quick(userkernels.run_file(path))
         self.called: list[str] = []  # functions that the check that runs now has called, each once
         self._stages: dict[str, types.ModuleType] = {}
+        self.told: set[str] = set()  # functions of which it was said that compiling takes a while
         self._arguments = _signatures(lesson)
 
     def __getattr__(self, name: str) -> Guarded:
@@ -142,7 +143,9 @@ class Guarded:
         return bool(getattr(f, "targetoptions", {}).get("parallel"))
 
     def _staged(self, args):
-        self._handin.say(f"compiling your {self.__name__} (about 5 s)")
+        if self.__name__ not in self._handin.told:
+            self._handin.told.add(self.__name__)
+            self._handin.say(f"compiling your {self.__name__}: some seconds")
         plain = self._run("plain", args)
         with _numba_setting(BOUNDSCHECK=1):
             self._run("bounded", args)
@@ -179,7 +182,7 @@ class Guarded:
     def _fault(self, error: BaseException, stage: str, f, args) -> Exception:
         """What an exception in the function comes to: a Fault with file and line, or Todo."""
         path = self._handin.path
-        if _is_compiled(f) and not f.signatures:  # no compiled form came out of it
+        if isinstance(error, numba.core.errors.NumbaError) or (_is_compiled(f) and not f.signatures):
             where, _, sentence = userkernels.compile_fault(error, f, path).removeprefix(str(path)).partition(" ")
             return Fault(f"Numba cannot compile it: {sentence}", place=shown(path) + where.rstrip(":"))
         where = shown(path) + userkernels.place(error, path, f).removeprefix(str(path))

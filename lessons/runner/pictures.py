@@ -110,13 +110,19 @@ def chosen(lesson: Lesson, path: pathlib.Path, passed: bool) -> tuple[types.Simp
     if lacking:
         raise UserError(f"there is nothing to draw yet: write {', '.join(lacking)} in {shown(lesson.mine)} first.")
     listed = ", ".join(missing)
-    if not written:
+    theirs = [name for name in written if f"{name} is still to be written" in _exercise(lesson)]  # the rest is given
+    if not theirs:
         whose = f"drawn with our {listed}: yours is still to be written"
     elif missing:
-        whose = f"drawn with your {', '.join(written)} and our {listed}"
+        whose = f"drawn with your {', '.join(theirs)} and our {listed}"
     else:
-        whose = f"drawn with your {', '.join(written)}" + ("" if passed else ", not checked yet")
+        whose = f"drawn with your {', '.join(theirs)}" + ("" if passed else ", not checked yet")
     return types.SimpleNamespace(**(stock | written)), whose
+
+
+def _exercise(lesson: Lesson) -> str:
+    """The lesson's file as students get it."""
+    return lesson.file("exercise.py").read_text(encoding="utf-8")
 
 
 def _is_stub(f) -> bool:

@@ -63,7 +63,10 @@ def tick(lesson: Lesson, passed: bool) -> None:
     """Remember that the lesson's checks passed, or no longer do."""
     table = _read()
     row = table.setdefault(lesson.name, {})
-    row["passed"] = fingerprint(lesson) if passed else None
+    if passed:
+        row["passed"] = fingerprint(lesson)
+    elif row.get("passed") == fingerprint(lesson):  # else it was another file that passed, which may come back
+        row["passed"] = None
     _write(table)
 
 

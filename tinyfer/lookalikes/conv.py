@@ -29,8 +29,9 @@ def conv2d_forward(x, w, b, stride, pad):
         yield "y", sentence, forward(x, only, b, stride, pad)
         only = np.zeros_like(w)
         only[place, place] = w[place, place]
-        yield "y", f"the sum over the kernel is missing: only the {which} tap counts ('=' where '+=' belongs?)", \
-            forward(x, only, b, stride, pad)  # fmt: skip
+        sentence = (f"the sum over the kernel is missing: only the {which} tap counts ('=' where '+=' belongs, or is "
+                    "the bias set again at each tap?)")  # fmt: skip
+        yield "y", sentence, forward(x, only, b, stride, pad)
     if pad:
         yield "y", "the picture's edge is repeated around it where zeros belong", \
             forward(np.pad(x, ((0, 0), (pad, pad), (pad, pad), (0, 0)), "edge"), w, b, stride, 0)  # fmt: skip

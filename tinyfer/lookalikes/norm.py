@@ -77,6 +77,7 @@ def _affine_gradients(dy, x, xhat, axes):
     yield "dgamma", "xhat is missing: this is dbeta", dy.sum(axes)
     yield "dbeta", "this is dgamma: beta's gradient is the plain sum of dy", (dy * xhat).sum(axes)
     for name, value in (("dgamma", dy * xhat), ("dbeta", dy)):
+        yield name, "dgamma and dbeta are sums, no means", value.sum(axes) / (x.size // x.shape[-1])
         yield name, "the sum over the batch is missing: only the first picture counts", value[:1].sum(axes)
         yield name, "the sum over the batch is missing: only the last picture counts", value[-1:].sum(axes)
 
