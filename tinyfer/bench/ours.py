@@ -11,7 +11,7 @@ import numpy as np
 from tinyfer import data, infer, machine, models, ops, optim, sources, training
 from tinyfer.bench import cases, memory
 from tinyfer.bench.child import Task
-from tinyfer.kernels import fused
+from tinyfer.kernels import fused, norm
 from tinyfer.layers import ConvBlock, ConvStack, Dropout
 from tinyfer.live import speed
 
@@ -51,24 +51,25 @@ class Training(Task):
         return losses
 
     def ordering_share(self, steps: int) -> float:
-        """The share of a step that goes into adding partial sums row by row in their order, which gives the same bits
-        on any number of threads: more than what it costs, since threads' own sums would have to be added too."""
+        """The share of a step that goes into adding rows of partial sums in their order, which gives the same bits on
+        any number of threads: more than what it costs, since threads' own sums would have to be added too."""
         spent: list[float] = []
 
-        def timed(method):
-            def run(step, *arguments):
+        def timed(add):
+            def run(*arguments):
                 start = time.perf_counter()
-                result = method(step, *arguments)
+                result = add(*arguments)
                 spent.append(time.perf_counter() - start)
                 return result
             return run
 
         self.step()
-        begun, Step = time.perf_counter(), fused.StepAtShape
-        with mock.patch.multiple(Step, normalise=timed(Step.normalise), norm_gradient=timed(Step.norm_gradient)):
+        with (mock.patch.object(norm, "add_moved_rows", timed(norm.add_moved_rows)),
+              mock.patch.object(fused, "add_rows", timed(fused.add_rows))):
+            begun = time.perf_counter()
             for _ in range(steps):
                 self.step()
-        return sum(spent) / (time.perf_counter() - begun)
+            return sum(spent) / (time.perf_counter() - begun)
 
     def peak_memory(self) -> int:
         """Bytes that steps take at their peak on top of what is in use once everything is compiled."""

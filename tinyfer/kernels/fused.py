@@ -59,7 +59,7 @@ def deferred(bn, mean: np.ndarray, variance: np.ndarray) -> tuple[np.ndarray, np
     return scale.astype(np.float32), (bn.beta.value - mean * scale).astype(np.float32)
 
 
-class StepAtShape:
+class _Step:
     """One block at one shape (n,height,width,channels): its layers, its sizes, and the arrays that outlive it."""
 
     def __init__(self, block, n: int, height: int, width: int, channels: int):
@@ -135,9 +135,9 @@ class FusedRun:
     def __init__(self, blocks, shape: tuple[int, ...]):
         self.n, height, width, channels = shape
         self.shape, self.workers = shape, numba.get_num_threads()
-        self.steps: list[StepAtShape] = []
+        self.steps: list[_Step] = []
         for block in blocks:
-            step = StepAtShape(block, self.n, height, width, channels)
+            step = _Step(block, self.n, height, width, channels)
             self.steps.append(step)
             height, width, channels = step.pooled_height, step.pooled_width, step.outputs
         self._share_workspaces()
@@ -192,21 +192,21 @@ class FusedRun:
         activate(before.pooled, before.scale, before.shift, out.reshape(-1), out.size // before.outputs, before.outputs)
         return out
 
-    def _first(self, step: StepAtShape) -> None:
+    def _first(self, step: _Step) -> None:
         panel = panel_width(step.outputs)
         sink = (step.raw, _NONE, step.pivot, _NONE, _NONE, step.sums)
         first_forward(self.workers, tiles.multiplier(panel), tiles.finisher(SUM), step.bands, panel, self._x,
                       step.conv.weight.value.reshape(-1), sink, self.n, step.height, step.width, step.side,
                       step.outputs, self._patches)
 
-    def _input(self, step: StepAtShape, before: StepAtShape | None):
+    def _input(self, step: _Step, before: _Step | None):
         """What a step reads: the form, the source and its floats a picture."""
         if before is None:
             return PLAIN, (self._x, self._x, _NO_BYTES, _NONE, _NONE, _NONE, *step.input_table), self._x.size // self.n
         a, scale, shift = before.pooled, before.scale, before.shift
         return DEFERRED, (a, a, _NO_BYTES, scale, shift, shift, *step.input_table), before.out_size
 
-    def _convolve(self, step: StepAtShape, before: StepAtShape | None) -> None:
+    def _convolve(self, step: _Step, before: _Step | None) -> None:
         form, source, size = self._input(step, before)
         sink = (step.raw, _NONE, step.pivot, _NONE, _NONE, step.sums)
         self._winograd(step, step.conv.weight.value.reshape(-1), step.channels, step.outputs, form, source, size, size,
@@ -248,13 +248,13 @@ class FusedRun:
             step.normalise()
         self.backward(np.zeros(self.output_shape, np.float32), input_gradient=not self.steps[0].first)
 
-    def _mask_output(self, last: StepAtShape, dy, dz) -> np.ndarray:
+    def _mask_output(self, last: _Step, dy, dz) -> np.ndarray:
         sink = (dz, last.pooled, last.mean32, last.scale, last.shift, self._sums)
         mask_output(tiles.finisher(MASK), self._chunks, dy, sink, self.n * last.pooled_height * last.pooled_width,
                     last.outputs)
         return self._sums.reshape(self._chunks, 2, -1)
 
-    def _weight_gradient(self, step: StepAtShape, before: StepAtShape | None, dz, coefficients) -> None:
+    def _weight_gradient(self, step: _Step, before: _Step | None, dz, coefficients) -> None:
         if step.first:
             self._first_weight_gradient(step, dz, coefficients)
             return
@@ -276,20 +276,20 @@ class FusedRun:
         transform_filters(tiles.filter_transformer(FILTER_GRADIENT, m, side), step.channels, step.outputs, self._du,
                           step.window * size, size, step.conv.weight.grad.reshape(-1), size, step.outputs)
 
-    def _first_weight_gradient(self, step: StepAtShape, dz, coefficients) -> None:
+    def _first_weight_gradient(self, step: _Step, dz, coefficients) -> None:
         panel = panel_width(step.outputs)
         first_grad_weight(self.workers, tiles.pixel_reader(step.gradient_form), tiles.multiplier(panel), step.bands,
                           panel, self._x, *step.gradient_source(dz, coefficients, step.pixel_table), self._parts,
                           self.n, step.height, step.width, step.side, step.outputs, self._patches, self._lines)
         step.conv.weight.grad.reshape(-1)[...] = self._parts.sum(0)
 
-    def _pass_down(self, step: StepAtShape, dz, coefficients, epilogue: tuple, sink) -> None:
+    def _pass_down(self, step: _Step, dz, coefficients, epilogue: tuple, sink) -> None:
         """The convolution that carries step's gradient back to its input: kernels flipped, channels exchanged."""
         flip_weights(step.conv.weight.value.reshape(-1), self._flipped, step.side**2, step.channels, step.outputs)
         self._winograd(step, self._flipped, step.outputs, step.channels, step.gradient_form,
                        *step.gradient_source(dz, coefficients, step.output_table), epilogue, sink)
 
-    def _input_gradient(self, step: StepAtShape, dz, coefficients) -> np.ndarray:
+    def _input_gradient(self, step: _Step, dz, coefficients) -> np.ndarray:
         if not step.first:
             dx = np.empty(self.shape, np.float32)
             self._pass_down(step, dz, coefficients, STORE, (dx.reshape(-1),) + (_NONE,) * 5)

@@ -43,7 +43,7 @@ def _chunk_moments(rows):
 
 
 @kernel
-def _moved(counts, pivot, sums, squares):
+def add_moved_rows(counts, pivot, sums, squares):
     """Sums of x - q and (x - q)^2 over all parts, (2,C) float64, about the first part's pivot q: x - q is
     (x - p) + (p - q). One part after the other, whoever made them: the same bits on any number of threads."""
     parts, channels = pivot.shape
@@ -60,7 +60,7 @@ def combine_moments(counts, pivot, sums, squares):
     """Mean and biased variance (C,), float64, of parts of `counts` (parts,) rows each, from their sums of x - pivot and
     (x - pivot)^2, each (parts,C) around the part's own pivot. NaN stays NaN."""
     counts = np.asarray(counts, np.int64)
-    offset, square = _moved(counts, pivot, sums, squares) / counts.sum()
+    offset, square = add_moved_rows(counts, pivot, sums, squares) / counts.sum()
     variance = square - offset**2
     return pivot[0] + offset, np.where(variance < 0, 0.0, variance)
 
