@@ -57,6 +57,11 @@ def test_the_page_is_that_of_the_papers():
     assert results.PAGE.read_text(encoding="utf-8") == results.page(results.results()), "run `python -m tools.results`"
 
 
+def test_the_readme_shows_the_shipped_models():
+    text = results.README.read_text(encoding="utf-8")
+    assert results.filled(text, {"results": results.shipped_table(results.results())}, ("bench",)) == text
+
+
 def test_papers_tell_nothing_of_the_machines_folders(tmp_path):
     folder = runs.Folder(tmp_path / "run")
     folder.create()

@@ -46,7 +46,9 @@ def write_all(folder, run, dataset, options) -> None:
                 "filters": plots.png(plots.filters(first_kernels(best)))}
     for path, name in ((folder.curves, "curves"), (folder.confusion, "confusion")):
         folder.write_bytes(path, pictures[name])
-    text = page(folder.path.name, best, scores, run.rows, dataset, dataclasses.asdict(options), pictures)
+    settings = {**dataclasses.asdict(options), "epochs": run.epochs, "lr": run.config.peak_lr, "resume": None,
+                "out": None}  # what came of the defaults, and nothing of how the run was called
+    text = page(folder.path.name, best, scores, run.rows, dataset, settings, pictures)
     folder.write_text(folder.report, text)
 
 
@@ -134,7 +136,7 @@ def _classes(scores: Scores) -> str:
 
 def _settings(settings: dict) -> str:
     lines = (f"<div><span>{html.escape(name.replace('_', '-'))}</span><span>{html.escape(str(value))}</span></div>"
-             for name, value in sorted(settings.items()) if value is not None)
+             for name, value in sorted(settings.items()) if value not in (None, ()))
     return f"<div class=settings>{''.join(lines)}</div>"
 
 

@@ -59,7 +59,8 @@ def run(options: Options, given: frozenset[str]) -> int:
     kernels = _kernels(options)
     print(dataset.info.text)
     print(f"trains on {_named(dataset.train)}, validates on {_named(dataset.val)}; {_left_alone(dataset.test)}")
-    print(f"{model}\n")
+    with ops.using(**kernels):  # they decide which way each block goes
+        print(f"{model}\n")
     print(_plan(options, folder), flush=True)
     if not folder.last.exists():
         folder.write_text(folder.config, cli.to_toml(dataclasses.replace(options, resume=False, out=None)))

@@ -41,7 +41,7 @@ stand in its folder: `python -m tinyfer.train --config docs/runs/RUN/config.toml
 ## Which settings help
 
 Short runs that differ from their base in one setting: `python -m tools.search --data fer2013.csv --out ~/searches`
-([recipes/search.toml](../recipes/search.toml)). Per cent right on PublicTest by one view after the last epoch. What
+([tools/search.toml](../tools/search.toml)). Per cent right on PublicTest by one view after the last epoch. What
 helps a short run need not help a long one: noise in pictures and labels pays late, a quick start pays early.
 
 {searches}

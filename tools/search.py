@@ -1,4 +1,4 @@
-"""Which settings help? Train the runs that recipes/search.toml lists, those that are not there yet:
+"""Which settings help? Train the runs that tools/search.toml lists, those that are not there yet:
 
     python -m tools.search --data fer2013.csv --out ~/searches
 
@@ -22,7 +22,7 @@ from tinyfer.errors import UserError
 from tinyfer.train import Options as Training
 from tools import papers
 
-PLAN = papers.ROOT / "recipes" / "search.toml"
+PLAN = papers.ROOT / "tools" / "search.toml"
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Options:
 
     data: str = option("", "FER-2013, with its PublicTest", metavar="PATH")
     out: str = option("", "where the runs' folders go", metavar="FOLDER")
-    only: tuple[str, ...] = option((), "only these groups of recipes/search.toml", metavar="GROUP")
+    only: tuple[str, ...] = option((), "only these groups of tools/search.toml", metavar="GROUP")
     seed: int | None = option(None, "only the runs of this seed")
     threads: int | None = option(None, "processor threads of each run (default: all): two searches by two seeds on a "
                                  "thread each get further than one on two", low=1)
@@ -75,7 +75,7 @@ def main(options: Options) -> int:
     plan = groups()
     for name in options.only:
         if name not in plan:
-            raise UserError(f"--only {name}: recipes/search.toml has the groups {', '.join(plan)}.")
+            raise UserError(f"--only {name}: tools/search.toml has the groups {', '.join(plan)}.")
     for name in options.only or plan:
         for trial in trials(name, plan[name]):
             if options.seed in (None, trial.seed) and not (papers.RUNS / trial.folder).exists():
@@ -103,4 +103,4 @@ def train(trial: Trial, options: Options) -> None:
 
 
 if __name__ == "__main__":
-    cli.main(Options, main, prog="python -m tools.search", description="train the runs of recipes/search.toml")
+    cli.main(Options, main, prog="python -m tools.search", description="train the runs of tools/search.toml")
