@@ -292,6 +292,15 @@ def hold_faster(times: float, yours: Callable[[], object], theirs: Callable[[], 
     note(f"{many} times as fast: {said}")
 
 
+def why_alone(f, plain_range: str, otherwise: str) -> str:
+    """Why only one thread works in f: no njit, no parallel=True, no prange (`plain_range` says where it belongs)."""
+    if not isinstance(f, numba.core.dispatcher.Dispatcher):
+        return "a plain Python function: @numba.njit(parallel=True) belongs above its def"
+    if not f.targetoptions.get("parallel"):
+        return "parallel=True is missing: without it, numba.prange is a plain range"
+    return otherwise if "prange" in f.py_func.__code__.co_names else plain_range
+
+
 class Traced(np.ndarray):
     """An array that remembers which of its numbers are read, in their order: `Traced.of(w).reads` is a list of places
     in memory, counted in numbers from the beginning; a read of more than one number leaves None there."""

@@ -3,7 +3,7 @@
     python -m tools.card --data fer2013.csv
 
 Every figure is measured anew on the shipped files; those over several seeds come from docs/runs. On two cores it takes
-some ten minutes."""
+some minutes."""
 
 from __future__ import annotations
 
@@ -21,11 +21,10 @@ from tinyfer.errors import UserError
 from tinyfer.metrics import Scores, reliability, softmax, wilson
 from tools import papers, results
 from tools.shifts import CHANGES
-from tools.ship import reached
+from tools.ship import accuracy, reached
 
 PAGE, PICTURES = papers.ROOT / "docs" / "model-card.md", papers.ROOT / "docs" / "images"
 LESSON = papers.ROOT / "lessons" / "15_honest_numbers" / "show.py"
-COLOURS = {"lite": plots.BLUE, "vgg": plots.ORANGE}
 TEXT = """# Model card
 
 Written by `python -m tools.card --data fer2013.csv`, which measures the shipped files. Models: {names}.
@@ -142,7 +141,7 @@ def elsewhere(model, split: Split) -> float:
     content = onnx_graph.build(model).SerializeToString(deterministic=True)
     parts = [onnx_graph.answers(content, model.preprocess(split.images[i : i + 256]))
              for i in range(0, len(split), 256)]
-    return float((np.concatenate(parts).argmax(axis=1) == split.labels).mean())
+    return accuracy(np.concatenate(parts), split.labels)
 
 
 def page(shipped: dict, found: dict, harmed: dict, exported: dict) -> str:
@@ -226,7 +225,7 @@ def harm(model, split: Split) -> dict[str, list[float]]:
     plan, pictures = infer.Plan(model, 128), model.preprocess.prepare(split.images)
     found = {}
     for change in CHANGES:
-        found[change.name] = [float(np.mean([(plan(view).argmax(axis=1) == split.labels).mean()
+        found[change.name] = [float(np.mean([accuracy(plan(view), split.labels)
                                              for view in change.views(pictures, model.preprocess, amount)]))
                               for amount in change.amounts]
         print(f"{model.name}, {change.name}: {', '.join(f'{100 * value:.1f}' for value in found[change.name])}",
@@ -241,7 +240,7 @@ def draw_harm(harmed: dict) -> Figure:
         plots.clean(axes)
         for name, found in harmed.items():
             axes.plot(change.amounts, [100 * value for value in found[change.name]], "o-", markersize=4, linewidth=1.8,
-                      color=COLOURS.get(name, plots.GREEN), label=name)
+                      color=results.COLOURS.get(name, plots.GREEN), label=name)
         axes.set_title(change.name, loc="left", fontsize=10, color=plots.INK)
         axes.set_xlabel(change.unit, fontsize=9, color=plots.INK)
         axes.set_ylim(0, 80)
@@ -275,7 +274,7 @@ def draw_reliability(shipped: dict, split: Split) -> Figure:
         ends = [wilson(round(n * a), int(n)) for n, a in zip(bins.number[full], bins.accuracy[full], strict=True)]
         margins = np.abs(np.array(ends).T - bins.accuracy[full])
         axes.errorbar(100 * bins.confidence[full], 100 * bins.accuracy[full], 100 * margins, fmt="o-",
-                      color=COLOURS.get(name, plots.GREEN), markersize=5, linewidth=1.4, elinewidth=1,
+                      color=results.COLOURS.get(name, plots.GREEN), markersize=5, linewidth=1.4, elinewidth=1,
                       label=f"{name}: error {100 * bins.error:.1f} %")
     axes.set_xlim(15, 102)
     axes.set_ylim(0, 104)

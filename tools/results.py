@@ -20,6 +20,7 @@ from tools import papers, search
 from tools.fast import README, filled
 
 PAGE, PICTURE = papers.ROOT / "docs" / "results.md", papers.ROOT / "docs" / "images" / "results.svg"
+COLOURS = {"lite": plots.BLUE, "vgg": plots.ORANGE}  # on every picture of models
 VIEWS = ("one view", "picture and mirror image", "ten views")
 TEXT = """# What was reached, and by which settings
 
@@ -180,11 +181,10 @@ def picture(found: list[Result]) -> Figure:
     figure = plots.empty_figure(7.5, 4.2)
     axes = figure.subplots()
     plots.clean(axes)
-    colours = {"lite": plots.BLUE, "vgg": plots.ORANGE}
     last, drop = math.inf, 0
     for result in found:  # the best first: a label that would lie on the one before goes below it
         low, high = (100 * end for end in result.scores["views"]["ten views"]["interval"])
-        right, colour = 100 * result.accuracy("ten views"), colours.get(result.settings["model"], plots.GREEN)
+        right, colour = 100 * result.accuracy("ten views"), COLOURS.get(result.settings["model"], plots.GREEN)
         axes.plot([result.minutes] * 2, [low, high], color=colour, linewidth=4, alpha=0.25, solid_capstyle="butt")
         axes.plot(result.minutes, right, "o", color=colour, markersize=7)
         drop = drop + 11 if last - right < 0.4 else 0

@@ -17,7 +17,20 @@ import time
 import numba
 import numpy as np
 
-from lessons.checking import Fault, Handin, case_of, drawn, fail, hold, hold_op, hold_small, note, rng, told
+from lessons.checking import (
+    Fault,
+    Handin,
+    case_of,
+    drawn,
+    fail,
+    hold,
+    hold_op,
+    hold_small,
+    note,
+    rng,
+    told,
+    why_alone,
+)
 from lessons.runner import course
 from tinyfer import cases, explain, reference
 
@@ -167,14 +180,11 @@ def test_all_threads_work(mine):
 
 def idle(mine) -> str:
     """Why only one thread works."""
-    f = mine.plain.conv2d_backward
-    if not isinstance(f, numba.core.dispatcher.Dispatcher):
-        return "a plain Python function: @numba.njit(parallel=True) belongs above its def"
-    if not f.targetoptions.get("parallel"):
-        return "parallel=True is missing: without it, numba.prange is a plain range"
-    if "prange" not in f.py_func.__code__.co_names:
-        return "a plain range: numba.prange is what gives each thread its chunks"
-    return "one chunk has nearly all of the work: is chunks 1, or does another loop than that over chunks have prange?"
+    return why_alone(
+        mine.plain.conv2d_backward,
+        "a plain range: numba.prange is what gives each thread its chunks",
+        "one chunk has nearly all of the work: is chunks 1, or does another loop than that over chunks have prange?",
+    )
 
 
 @drawn(OP, np.float32, only=lambda one: cases.work(one.op, one.args) <= MOST, examples=12)

@@ -20,6 +20,7 @@ from lessons.checking import (
     note,
     rng,
     told,
+    why_alone,
 )
 from tinyfer import cases, reference, userkernels
 
@@ -313,13 +314,8 @@ def others_share(run) -> float:
 
 def idle(f) -> str:
     """Why only one thread works."""
-    if not isinstance(f, numba.core.dispatcher.Dispatcher):
-        return "a plain Python function: @numba.njit(parallel=True) belongs above its def"
-    if not f.targetoptions.get("parallel"):
-        return "parallel=True is missing: without it, numba.prange is a plain range"
-    if "prange" not in f.py_func.__code__.co_names:
-        return "a plain range: numba.prange over the pictures gives each thread some of them"
-    return "does another loop than that over the pictures have the prange?"
+    return why_alone(f, "a plain range: numba.prange over the pictures gives each thread some of them",
+                     "does another loop than that over the pictures have the prange?")  # fmt: skip
 
 
 @drawn(OP, np.float32, only=lambda one: cases.work(one.op, one.args) <= MOST, examples=12)
