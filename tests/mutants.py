@@ -305,13 +305,17 @@ def judge(mutant: Mutant, folders: queue.SimpleQueue) -> tuple[str, float]:
         folders.put(folder)
 
 
+def misplaced(mutants) -> list[str]:
+    """A line for each mutant whose piece of source does not occur exactly once."""
+    counted = ((mutant, (ROOT / "tinyfer" / mutant.file).read_text(encoding="utf-8").count(mutant.old))
+               for mutant in mutants)
+    return [f"{mutant.file}: {mutant.what}: its piece of source occurs {count} times, expected once"
+            for mutant, count in counted if count != 1]
+
+
 def unedited(mutants, folder: pathlib.Path) -> list[str]:
     """What is wrong before any edit: pieces that do not occur exactly once, tests that fail as they are."""
-    faults = []
-    for mutant in mutants:
-        count = (ROOT / "tinyfer" / mutant.file).read_text(encoding="utf-8").count(mutant.old)
-        if count != 1:
-            faults.append(f"{mutant.file}: {mutant.what}: its piece of source occurs {count} times, expected once")
+    faults = misplaced(mutants)
     copy_to(folder)
     for compiled in (False, True) if not faults else ():
         nodes = sorted({node for mutant in mutants if mutant.compiled is compiled for node in mutant.nodes})

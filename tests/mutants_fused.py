@@ -8,6 +8,7 @@ _PIECES = _FUSED + "pieces_make_a_whole"
 _BITS = _FUSED + "bits_depend_on_no_number_of_workers_and_on_no_step_before"
 _AT_ONCE = _FUSED + "all_tiles_at_once_or_in_blocks_are_the_same_bits"
 _NAN = _FUSED + "a_frozen_run_keeps_a_nan_and_keeps_it_to_its_picture"
+_HEAD = _FUSED + "a_head_is_the_mean_of_each_map_and_a_dense_layer"
 _FAR = _FUSED + "a_channel_far_from_zero_keeps_its_spread"
 _MASK, _POOL = _FUSED + "the_mask_of_the_last_relu", _FUSED + "pooling_raw_values_takes_the_first_of_equals_and_any_nan"
 _PRODUCTS = _WINOGRAD + "products_of_every_number_of_rows_and_stretches"
@@ -85,6 +86,13 @@ MUTANTS = [
     _mutant("winograd", "read_chunk: the first chunk's gradient for all",
             "(dy_source, a_size, b_size, origin + first, origin + last,", "(dy_source, a_size, b_size, first, last,",
             _PIECES),
+    _mutant("ends", "average_head: the first picture's maps for all", "range(picture * pixels, (picture + 1) * pixels)",
+            "range(pixels)", _HEAD + "[two blocks]"),
+    _mutant("ends", "average_head: no ReLU", "mean[c] += a.dtype.type(0) if z < 0 else z", "mean[c] += z",
+            _HEAD + "[two blocks]"),
+    _mutant("ends", "average_head: a NaN is cut off", "mean[c] += a.dtype.type(0) if z < 0 else z",
+            "mean[c] += z if z > 0 else a.dtype.type(0)", _NAN + "[first layer, pooled]"),
+    _mutant("ends", "average_head: no bias", "answer[k] + b[k]", "answer[k]", _HEAD + "[two blocks]"),
     # the books of a run
     _plain("schemes", "TINYFER_WINOGRAD ignored", "return (int(forced),)", "return 4, 3",
            _WINOGRAD + "one_tile_size_can_be_forced"),
@@ -135,8 +143,8 @@ MUTANTS = [
     _mutant("ends", "pool_raw: names another tap", "v, tap = c[k] * s, 2", "v, tap = c[k] * s, 1", _POOL),
     _mutant("ends", "pool_raw: the sign stays", "best[k], winner[k] = v * s, tap", "best[k], winner[k] = v, tap",
             _POOL),
-    _mutant("ends", "activate: a NaN is cut off", "a.dtype.type(0) if z < 0 else z", "z if z > 0 else a.dtype.type(0)",
-            _NAN + "[first layer, pooled]"),
+    _mutant("ends", "activate: a NaN is cut off", "= a.dtype.type(0) if z < 0 else z\n\n",
+            "= z if z > 0 else a.dtype.type(0)\n\n", _NAN + "[first layer, pooled]"),
     # runs that only answer
     _mutant("frozen", "answers with its own buffer", "return self._y.copy()", "return self._y",
             _FUSED + "answers_are_fresh"),

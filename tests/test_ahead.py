@@ -83,3 +83,13 @@ def test_two_processes_that_save_at_once_lose_nothing(tmp_path):
             "print([s.add(tuple([1] * (n + 1))) for n in range(6)], sum(s.add.stats.cache_hits.values()))")
     read = subprocess.run([sys.executable, "-c", code], env=environment, cwd=ROOT, capture_output=True, text=True)
     assert read.stdout.split() == "[1, 2, 3, 4, 5, 6] 6".split(), read.stderr
+
+
+@jitted
+def test_compiling_is_told_of_once_and_only_where_something_is_compiled(tmp_path):
+    environment = ahead.os.environ | {"NUMBA_CACHE_DIR": str(tmp_path), "PYTHONPATH": str(ROOT)}
+    code = ("from tinyfer.machine import tell_of_compiling\nimport tests.saved_kernels as s\n"
+            "tell_of_compiling()\nprint(s.add((1, 2)), s.add((1,)))")
+    told = [subprocess.run([sys.executable, "-c", code], env=environment, cwd=ROOT, capture_output=True, text=True,
+                           check=True).stdout.splitlines() for _ in range(2)]
+    assert len(told[0]) == 2 and told[0][0].startswith("compiling kernels") and told[1] == told[0][1:] == ["3 1"]

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import pathlib
 import sys
 
 import numpy as np
@@ -330,6 +331,6 @@ def test_the_roofline_has_a_point_for_every_op(measured):
 
 def test_pictures_are_drawn_beside_the_figures_or_not_at_all(measured, tmp_path):
     paths = program.draw(measured, tmp_path / "mine.json")
-    assert [path.rsplit("/")[-1] for path in paths] == ["mine-ladder.png", "mine-roofline.png"]
+    assert [pathlib.Path(path).name for path in paths] == ["mine-ladder.png", "mine-roofline.png"]
     assert all(open(path, "rb").read(4) == b"\x89PNG" for path in paths)
     assert program.draw(table.Report(dict(MACHINE)).as_dict(), tmp_path / "none.json") == []

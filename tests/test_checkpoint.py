@@ -92,6 +92,30 @@ def test_a_run_is_not_taken_for_a_model(tmp_path):
         checkpoint.read(written(tmp_path, kind=checkpoint.MODEL), checkpoint.RUN)
 
 
+@pytest.mark.parametrize(("times", "kept"), [(2, "new"), (99, "old")])
+def test_on_windows_a_file_that_another_program_holds_is_tried_again(tmp_path, monkeypatch, times, kept):
+    """A virus scanner lets go of it soon; a spreadsheet does not, and is named."""
+    (tmp_path / "log.csv").write_text("old")
+    real, refused = os.replace, []
+
+    def replace(*paths):
+        if len(refused) < times:
+            refused.append(paths)
+            raise PermissionError(13, "Permission denied")
+        real(*paths)
+
+    monkeypatch.setattr(sys, "platform", "win32")
+    monkeypatch.setattr(os, "replace", replace)
+    monkeypatch.setattr(time, "sleep", lambda seconds: None)
+    if kept == "new":
+        checkpoint.write_atomically(tmp_path / "log.csv", lambda file: file.write(b"new"))
+    else:
+        with pytest.raises(UserError, match="close the program that has it open"):
+            checkpoint.write_atomically(tmp_path / "log.csv", lambda file: file.write(b"new"))
+        assert 3 < len(refused) < 9
+    assert (tmp_path / "log.csv").read_text() == kept and os.listdir(tmp_path) == ["log.csv"]
+
+
 def test_missing_empty_folder_and_foreign_files(tmp_path):
     with pytest.raises(UserError, match="no file"):
         checkpoint.read(tmp_path / "gone.npz")

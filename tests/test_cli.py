@@ -1,5 +1,7 @@
 """Command lines from dataclasses: flags, --config, help, and a sentence for everything that is wrong."""
 
+import io
+import sys
 from dataclasses import dataclass
 
 import pytest
@@ -118,6 +120,19 @@ def fails(error):
 def test_exit_status(run, status, capsys):
     assert cli.status(Options, run, []) == status
     assert "Traceback" not in capsys.readouterr().err
+
+
+def test_a_sign_that_the_console_does_not_know_ends_nothing(monkeypatch):
+    raw = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(raw, encoding="cp1252"))
+    assert cli.status(Options, lambda options: print("2.1 ≥ 2"), []) == 0
+    assert raw.getvalue().strip() == b"2.1 ? 2"
+
+
+def test_a_mark_before_the_text_is_none_of_it(tmp_path):
+    """Notepad's "UTF-8 with BOM"."""
+    (tmp_path / "c.toml").write_text("lr = 0.5\n", encoding="utf-8-sig")
+    assert parse("--config", str(tmp_path / "c.toml"))[0].lr == 0.5
 
 
 def test_debug_shows_the_traceback(capsys):

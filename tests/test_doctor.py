@@ -2,15 +2,19 @@
 
 import pathlib
 import re
+import subprocess
 import sys
 import types
 
+import numba
 import numpy as np
 import pytest
 
-from tinyfer import checkpoint, cli, doctor
+from tinyfer import checkpoint, cli, doctor, machine
 from tinyfer.errors import UserError
+from tinyfer.kernels import compile as compiling
 from tinyfer.live import capture, window
+from tinyfer.places import SETUP
 
 ROOT = pathlib.Path(__file__).parent.parent
 
@@ -70,13 +74,22 @@ def test_no_cascade(capsys, monkeypatch, tmp_path, content):
     assert "-> pip install --force-reinstall" in told
 
 
+def test_no_display_is_no_fault(capsys, monkeypatch):
+    monkeypatch.undo()
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.delenv("DISPLAY", raising=False)
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    (found,) = doctor.examined(doctor.window, "window")
+    assert found.good is None and "no display here" in found.what and "--browser" in found.remedy
+
+
 def test_no_window(capsys, monkeypatch):
     def check():
-        raise UserError("no window can be opened: there is no display here; use --browser.")
+        raise UserError("no window can be opened: the display refuses; use --browser.")
 
     monkeypatch.setattr(window, "check", check)
     _, bad = examined(capsys, status=1)
-    assert list(bad) == ["window"] and re.search(r"there is no display here\n +-> use --browser$", bad["window"])
+    assert list(bad) == ["window"] and re.search(r"the display refuses\n +-> use --browser$", bad["window"])
 
 
 def broken_models(tmp_path):
@@ -117,7 +130,30 @@ def test_the_packages_are_those_of_the_project():
 def test_a_package_that_breaks_is_named(capsys, monkeypatch):
     monkeypatch.setattr(doctor, "kernels", lambda: 1 / 0)
     _, bad = examined(capsys, status=1)
-    assert "ZeroDivisionError" in bad["kernels"] and "make setup" in bad["kernels"]
+    assert "ZeroDivisionError" in bad["kernels"] and SETUP in bad["kernels"]
+
+
+@pytest.mark.parametrize(("rosetta", "remedy"), [(0, "--minutes"), (1, "for arm64")])
+def test_a_processor_without_fast_kernels_is_told(capsys, monkeypatch, rosetta, remedy):
+    monkeypatch.setattr(compiling, "VECTOR_BITS", 0)
+    monkeypatch.setattr(machine, "apple", lambda name: rosetta)
+    told = [finding for finding in doctor.kernels() if finding.good is None]
+    assert len(told) == 1 and "no fast kernels" in told[0].what and remedy in told[0].remedy
+
+
+@pytest.mark.parametrize(("system", "said", "number"), [("darwin", "4\n", 4), ("darwin", "", 0), ("linux", "4\n", 0)])
+def test_what_a_mac_says_of_its_cores(monkeypatch, system, said, number):
+    monkeypatch.setattr(sys, "platform", system)
+    monkeypatch.setattr(subprocess, "run", lambda *args, **kwargs: types.SimpleNamespace(stdout=said))
+    assert machine.apple("hw.perflevel0.physicalcpu") == number
+
+
+def test_as_many_threads_as_there_are_fast_cores(monkeypatch):
+    most = numba.config.NUMBA_NUM_THREADS
+    for fast, threads in ((1, 1), (0, most), (99, most)):
+        monkeypatch.setattr(machine, "apple", lambda name, fast=fast: fast)
+        machine.set_threads(None)
+        assert machine.threads() == threads
 
 
 def test_data_sets_are_told(capsys, tmp_path):

@@ -326,7 +326,8 @@ def test_opencv_without_cascades(tmp_path):
 
 @pytest.mark.parametrize(("reason", "remedy"), [
     ("raise ModuleNotFoundError(\"No module named 'cv2'\", name='cv2')", 'pip install "opencv-python>=4.10,<5"'),
-    ("raise ImportError('libGL.so.1: cannot open shared object file')", "apt-get install libgl1 libglib2.0-0"),
+    ("raise ImportError('libGL.so.1: cannot open shared object file')",
+     "apt-get install libgl1 libglib2.0-0" if sys.platform == "linux" else "pip uninstall opencv-python"),
 ])
 def test_opencv_that_does_not_import(tmp_path, reason, remedy, model):
     (tmp_path / "cv2.py").write_text(reason)

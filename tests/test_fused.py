@@ -262,6 +262,16 @@ def test_few_tiles_of_many_channels_are_multiplied_at_once():
     assert not schemes.weights_cost_most(1, 144, 30, 64, 64) and not schemes.weights_cost_most(128, 1152, 96, 256, 256)
 
 
+@pytest.mark.parametrize("key", ["first layer, pooled", "two blocks", "vgg stage"])
+def test_a_head_is_the_mean_of_each_map_and_a_dense_layer(key):
+    run, rng = trained(key).frozen(), np.random.default_rng(4)
+    x = rng.standard_normal(RUNS[key][0], np.float32)
+    maps = trained(key).frozen().answer(x).astype(np.float64)
+    w, b = rng.standard_normal((maps.shape[3], 7), np.float32), rng.standard_normal(7, np.float32)
+    exact = maps.mean(axis=(1, 2)) @ w + b
+    assert run.answer(x, (w, b)).shape == exact.shape and rms(run.answer(x, (w, b)) - exact, exact) <= 1e-6
+
+
 def test_answers_are_fresh():
     run, (a, b) = trained("one tile").frozen(), np.random.default_rng(0).standard_normal((2, 2, 4, 4, 16), np.float32)
     first = run.answer(a)
@@ -276,6 +286,8 @@ def test_a_frozen_run_keeps_a_nan_and_keeps_it_to_its_picture(key):
     x[1, 4, 5, 0] = np.nan
     fast, exact = run.frozen().answer(x), spelled_out(in_float64(run.frozen()).forward, x.astype(np.float64))
     assert np.isnan(exact[1]).any() and np.isnan(fast[np.isnan(exact)]).all() and np.isfinite(fast[0]).all()
+    scores = run.frozen().answer(x, (np.eye(exact.shape[3], dtype=np.float32), np.zeros(exact.shape[3], np.float32)))
+    assert np.array_equal(np.isnan(scores), np.isnan(exact).any(axis=(1, 2)))
 
 
 def test_dropout_cuts_a_stack_into_runs():

@@ -95,6 +95,21 @@ def test_norms_are_folded_and_a_kernel_of_ones_own_answers(key, convolutions, no
     assert calls["batchnorm_eval_forward"] == 2 * norms_left and calls["dropout_forward"] == 0
 
 
+@pytest.mark.parametrize("name", ["global_avgpool_forward", "dense_forward"])
+def test_an_op_of_ones_own_behind_the_run_answers(name):
+    model, x = trained_like("lite")
+    plan, calls = Plan(model), []
+    expected = plan(x)
+
+    def mine(*args):
+        calls.append(name)
+        return getattr(ops.reference, name)(*args)
+
+    with ops.using(**{name: mine}):
+        assert close(plan(x), expected)
+    assert calls == [name]
+
+
 def test_a_nan_in_the_input_reaches_the_logits():
     for key in SMALL:
         model, x = trained_like(key)

@@ -1,11 +1,13 @@
 """python -m lessons, as students type it: right and wrong files, odd terminals, folders that cannot be written."""
 
 import os
+import pathlib
 import re
 import signal
 import subprocess
 import sys
 import time
+import types
 
 import pytest
 
@@ -119,7 +121,8 @@ TROUBLE = {
     "top level": ("import nothing_of_that_name\n", r"mine\.py:1: running the file stops with ModuleNotFoundError"),
     "endless loop": (HEAD + "    while True:\n        pass\n", r"mine\.py:[234]: still running after 1 s in the check"),
     "endless file": ("while True:\n    pass\n", r"mine\.py:[12]: still running after 1 s\. Is there a loop"),
-    "crash": (HEAD + "    import ctypes\n    ctypes.string_at(0)\n", r"mine\.py:3: the program crashed in the check"),
+    "crash": (HEAD + "    import faulthandler\n    faulthandler._sigsegv()\n",
+              r"mine\.py:3: the program crashed in the check"),
     "end": (HEAD + "    import os\n    os._exit(0)\n", r"mine\.py: the program ended in the check"),
 }  # fmt: skip
 
@@ -132,6 +135,16 @@ def test_trouble_gets_a_sentence(what, tmp_path):
     result = grading.grade(LESSON, path, seconds=1)
     assert re.search(message, result.trouble), result
     assert not result.passed
+
+
+@pytest.mark.parametrize(("code", "last", "words"), [
+    (0xC0000005, "Windows fatal exception: access violation", "crashed in the check \"sum\": access violation"),
+    (-11, "Fatal Python error: Segmentation fault", "crashed in the check \"sum\": Segmentation fault"),
+    (-9, "", "signal 9, which is often memory running out"), (5, "", "does the file call exit()?")])
+def test_how_a_process_ended(code, last, words):
+    child = grading.Child({}, seconds=1)
+    child._process, child._raw = types.SimpleNamespace(returncode=code), [last]
+    assert words in child.obituary("sum", pathlib.Path("mine.py"), 1)
 
 
 def test_many_files_in_one_go_and_one_that_ends_the_process(tmp_path):

@@ -16,7 +16,8 @@ PNG = b"\x89PNG\r\n"
 
 def rows(n):
     rng = np.random.default_rng(n)
-    return [dict(zip(COLUMNS, (i + 1, 7 * i, 3.0 * i, 0.1, *rng.random(7)), strict=True)) for i in range(n)]
+    return [dict(zip(COLUMNS, (i + 1, 7 * i, 3.0 * i, 0.1, *rng.random(7), 32 + 16 * (2 * i > n)), strict=True))
+            for i in range(n)]
 
 
 @pytest.mark.parametrize("n", [1, 2, 31, 300])

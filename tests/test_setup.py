@@ -43,6 +43,18 @@ def test_this_python_is_believed():
 
 
 @posix
+def test_a_disk_without_locks_is_no_other_set_up(monkeypatch, capsys):
+    import fcntl
+
+    def refuse(file, how):
+        raise OSError(9, "Bad file descriptor")
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with setup.alone():
+        assert "another" not in capsys.readouterr().out
+
+
+@posix
 def test_a_shim_that_does_not_run_is_passed_over(monkeypatch, tmp_path):
     shim = script(tmp_path / "python3.13", "echo 'pyenv: python3.13: command not found' >&2; exit 127")
     old = fake_python(tmp_path / "python3", version=[3, 9, 18])
@@ -201,3 +213,14 @@ def test_help_and_words_that_are_no_extras_install_nothing():
     assert told.returncode == 0 and "test, lint, torch, onnx" in told.stdout
     wrong = run("test", "tests")
     assert wrong.returncode == 2 and wrong.stderr.startswith("error: tests: expected extras of pyproject.toml: test, ")
+
+
+def test_a_python_without_the_packages_is_told_what_to_do():
+    """A program is refused with a sentence and no traceback; doctor examines; whoever only imports is left alone."""
+    bare = [sys.executable, "-S"]  # without site-packages
+    run = subprocess.run([*bare, "-m", "tinyfer.train"], cwd=ROOT, capture_output=True, text=True)
+    assert run.returncode == 2 and "lacks numpy, numba" in run.stderr and "tools/setup.py" in run.stderr
+    assert "Traceback" not in run.stderr
+    assert subprocess.run([*bare, "-c", "import tinyfer"], cwd=ROOT).returncode == 0
+    found = subprocess.run([*bare, "-m", "tinyfer.doctor"], cwd=ROOT, capture_output=True, text=True).stdout
+    assert "numba None" in found and "-> pip install" in found

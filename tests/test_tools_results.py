@@ -1,10 +1,13 @@
 """What is told of runs: papers, the table of a search, the pages made of them, the changes that the card measures."""
 
+import json
+
 import numpy as np
 import pytest
 
 from tinyfer import cli, models, runs
 from tinyfer.data import Preprocess
+from tinyfer.errors import UserError
 from tools import papers, results, search, shifts
 
 LOG = "epoch,seconds,val_accuracy\n1,60.0,0.500000\n2,120.0,{}\n"
@@ -53,8 +56,53 @@ def test_a_group_without_its_base_has_no_table(tmp_path, monkeypatch, kept):
     assert results.table("short", kept) == ""
 
 
+def scored(folder, seconds: float, accuracy: float = 0.7, **weights):
+    """Papers of a scored run of one epoch, of which only the time and the weights matter."""
+    folder.mkdir(parents=True)
+    (folder / "log.csv").write_text(f"epoch,seconds,val_accuracy\n1,{seconds},0.7\n")
+    (folder / "config.toml").write_text('model = "vgg"\nseed = 1\n')
+    view = {"accuracy": accuracy, "interval": [0.6, 0.8], "calibration_error": 0.01}
+    scores = {"views": dict.fromkeys(results.VIEWS, view), "cores": 2, "processor": "?", "shipped_as": "", "bytes": 1}
+    (folder / "scores.json").write_text(json.dumps(scores | weights))
+
+
+def test_a_further_cycle_tells_of_the_time_that_went_before(tmp_path, monkeypatch):
+    monkeypatch.setattr(papers, "RUNS", tmp_path)
+    scored(tmp_path / "first", 600, parameters=["full", "half"])
+    scored(tmp_path / "second", 1200, parameters=["other"], before=["half", "full"])  # one run, in two files
+    scored(tmp_path / "a-third", 1800, before=["full", "other"])
+    scored(tmp_path / "alone", 60)
+    found = {result.name: result for result in results.results()}
+    assert {name: result.minutes for name, result in found.items()} == {
+        "first": 10, "second": 30, "a-third": 60, "alone": 1}
+    assert [run.name for run in found["a-third"].before] == ["first", "second"]
+    assert results.epochs(found["second"]) == "1 + 1" and results.epochs(found["first"]) == "1"
+    assert "| 1 + 1 | 30 |" in results.run_table(list(found.values()))
+
+
+def test_a_further_cycle_without_the_papers_of_the_first_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(papers, "RUNS", tmp_path)
+    scored(tmp_path / "second", 1200, before=["unknown"])
+    with pytest.raises(UserError, match=r"docs/runs/second: .*unknown"):
+        results.results()
+
+
 def test_the_page_is_that_of_the_papers():
     assert results.PAGE.read_text(encoding="utf-8") == results.page(results.results()), "run `python -m tools.results`"
+
+
+def test_on_the_picture_no_name_hides_another_or_a_point(tmp_path, monkeypatch):
+    monkeypatch.setattr(papers, "RUNS", tmp_path)
+    for name, minutes, percent in (("10min", 9, 66.2), ("30min", 28, 70.7), ("2h", 115, 70.4), ("a-run", 84, 69.8),
+                                   ("another-run", 84, 69.7), ("a-long-name", 110, 70.5), ("last", 215, 71.9)):
+        scored(tmp_path / name, 60 * minutes, accuracy=percent / 100)
+    (axes,) = results.picture(results.results()).axes
+    names = [text.get_window_extent() for text in axes.texts]
+    assert len(names) == 7
+    for i, place in enumerate(names):
+        assert place.count_overlaps(names[:i]) == 0 and place.x0 > 0
+        for minutes, percent in ((9, 66.2), (28, 70.7), (115, 70.4), (84, 69.8), (110, 70.5), (215, 71.9)):
+            assert not place.contains(*axes.transData.transform((minutes, percent)))
 
 
 def test_the_readme_shows_the_shipped_models():

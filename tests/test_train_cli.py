@@ -95,9 +95,10 @@ def wait_for(process, text):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
-def test_a_stopped_process_goes_on_to_the_same_bits(whole, tmp_path, number):
+@pytest.mark.parametrize("name", ["SIGINT", "SIGKILL"])
+def test_a_stopped_process_goes_on_to_the_same_bits(whole, tmp_path, name):
     """Stopped at some moment of each epoch, then resumed; killed ones lose at most what --checkpoint-every says."""
+    number = getattr(signal, name)
     out, rng = tmp_path / "parts", np.random.default_rng(number)
     for text in ("first step", "epoch 1/3"):
         process = subprocess.Popen(command("tinyfer.train", *TINY, "--out", out, "--epochs", "3", "--resume",
@@ -166,6 +167,10 @@ def relu_forward(x):
     (["--crop", "60"], ["--crop 60", "48x48"]),
     (["--size", "8", "--model", "lite"], ["8", "16"]),
     (["--use", "gone.py"], ["gone.py"]),
+    (["--weights", "gone.npz"], ["gone.npz"]),
+    (["--teacher", "gone.npz"], ["gone.npz"]),
+    (["--weights", "toy", "--model", "vgg"], ["it is micro(", "make vgg(", "; add --model micro --size 32."]),
+    (["--weights", "vgg", "--model", "vgg", "--size", "48"], ["these options make vgg(", "; add --head average."]),
     (["--config", "gone.toml"], ["gone.toml"]),
 ])  # fmt: skip
 def test_bad_input_is_one_sentence(words, parts, tmp_path, capsys, monkeypatch):
@@ -214,6 +219,33 @@ def test_crop_and_size_reach_the_model():
 def test_a_seed_is_a_start():
     one, two, again = (train.build(parse(train.Options, ["--model", "micro", "--seed", seed])[0]) for seed in "121")
     assert (one.params.value == again.params.value).all() and (one.params.value != two.params.value).any()
+
+
+def test_a_run_may_begin_with_the_weights_of_another(whole, tmp_path):
+    """From the first step on it is the other's model that learns, and its file tells where it came from."""
+    first, _ = whole
+    trained(tmp_path / "on", "--epochs", "1", "--weights", first, "--lr", "1e-9", "--ema", "0", "--dropout", "0.5")
+    donor, model = models.load(first / "best.npz"), models.load(tmp_path / "on" / "final.npz")
+    np.testing.assert_allclose(model.params.value, donor.params.value, atol=1e-5)
+    (origin,) = model.meta["lineage"]
+    assert origin["model"] == "micro" and origin["trained_on"] == donor.meta["trained_on"] == "train (168 pictures)"
+    trained(tmp_path / "further", "--epochs", "1", "--weights", tmp_path / "on")
+    assert len(models.load(tmp_path / "further" / "final.npz").meta["lineage"]) == 2
+
+
+def test_a_teacher_softens_the_labels(whole, tmp_path):
+    from tinyfer import data, evaluation, metrics
+
+    first, _ = whole
+    words = ["--teacher", str(first), "--teacher-share", "0.25"]
+    split = data.toyfaces(70, np.random.default_rng(0)).train
+    targets, (origin,) = train.softened(split, parse(train.Options, words)[0])
+    chances = metrics.softmax(evaluation.logits(models.load(first), split, flip=True))
+    np.testing.assert_allclose(targets, 0.75 * np.eye(7)[split.labels] + 0.25 * chances, atol=1e-6)
+    assert targets.dtype == np.float32 and origin["trained_on"] == "train (168 pictures)"
+    process = trained(tmp_path / "taught", "--epochs", "1", *words)
+    assert "micro answers the 168 training pictures first" in process.stdout
+    assert models.load(tmp_path / "taught" / "final.npz").meta["lineage"] == [origin]
 
 
 def test_default_folders_count_up(tmp_path, monkeypatch):

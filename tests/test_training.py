@@ -3,7 +3,6 @@
 import csv
 import dataclasses
 import math
-import os
 import signal
 import sys
 
@@ -66,7 +65,7 @@ def killed():
 
 
 def ctrl_c():
-    os.kill(os.getpid(), signal.SIGINT)
+    signal.raise_signal(signal.SIGINT)
 
 
 def same_run(one, other):
@@ -178,6 +177,24 @@ def test_schedules_are_those_of_optim(faces, schedule):
     assert [run.rate(step) for step in range(run.total_steps)] == [wanted(step) for step in range(run.total_steps)]
 
 
+def test_softened_targets_are_what_is_learnt(faces):
+    """Targets that are the labels give the same run; and targets that name another class teach that class."""
+    rows = np.eye(7, dtype=np.float32)[faces.train.labels]
+    plain, soft = (training.fit(micro(), faces.train, faces.val, small(epochs=1, mixup=0.3), targets=targets)
+                   for targets in (None, rows))
+    np.testing.assert_array_equal(plain.model.params.value, soft.model.params.value)
+    other = training.fit(micro(), faces.train, faces.train, small(epochs=20), targets=np.roll(rows, 1, axis=1))
+    answers = evaluation.logits(other.model, faces.train).argmax(axis=1)
+    assert (answers == (faces.train.labels + 1) % 7).mean() > 0.5 > (answers == faces.train.labels).mean()
+
+
+def test_a_run_with_other_targets_is_not_resumed(faces, tmp_path):
+    rows, folder = np.eye(7, dtype=np.float32)[faces.train.labels], folder_at(tmp_path)
+    training.fit(micro(), faces.train, faces.val, small(epochs=1), folder=folder, targets=rows)
+    with pytest.raises(UserError, match="that run has targets"):
+        training.fit(micro(), faces.train, faces.val, small(epochs=1), folder=folder, resume=True)
+
+
 def test_a_lone_last_picture_is_left_out(faces):
     run = training.Run(micro(), faces.train.take(slice(0, 65)), faces.val, small())
     assert run.batches.steps_per_epoch == 3 and run.steps == 2
@@ -196,6 +213,64 @@ def test_pictures_grow_and_the_average_begins_anew(faces):
     assert seen == [(epoch, sizes[epoch], 7 * sum(size == sizes[epoch] for size in sizes[:epoch]) + step + 1)
                     for epoch in range(5) for step in range(7)]
     assert model.preprocess.size == 24
+
+
+def test_a_growing_run_validates_at_the_size_it_trains_at(faces, tmp_path, monkeypatch):
+    """And its best model is the best at the largest size, even where all answers at a smaller one were right."""
+    def logits(model, split, size):
+        return np.eye(7, dtype=np.float32)[split.labels] if size == 16 else evaluate(model, split, size=size)
+
+    evaluate, folder = evaluation.logits, folder_at(tmp_path)
+    monkeypatch.setattr(evaluation, "logits", logits)
+    run = training.fit(models.micro(generator(0, "weights"), size=24), faces.train, faces.val,
+                       small(epochs=4, grow=(16,), grow_share=0.5), folder=folder)
+    monkeypatch.undo()
+    assert [row["size"] for row in run.rows] == [16, 16, 24, 24] and run.rows[0]["val_accuracy"] == 1
+    best = models.load(folder.best)
+    assert best.meta["epoch"] == run.best["epoch"] > 2
+    answers = evaluation.logits(best, faces.val).argmax(axis=1)
+    assert (answers == faces.val.labels).mean() == run.best["accuracy"] == max(r["val_accuracy"] for r in run.rows[2:])
+
+
+def test_a_smaller_size_is_asked_by_the_same_network(faces):
+    model = models.micro(generator(0, "weights"), size=24)
+    model.params.value[:] += 0.1 * np.random.default_rng(0).standard_normal(model.params.value.size, np.float32)
+    twin = models.micro(generator(1, "weights"), size=16)
+    twin.load_state(model.state())
+    asked = evaluation.logits(model, faces.val, size=16, ten_crop=True)
+    assert np.ptp(asked) > 0 and not np.array_equal(asked, evaluation.logits(model, faces.val, ten_crop=True))
+    np.testing.assert_array_equal(asked, evaluation.logits(twin, faces.val, ten_crop=True))
+
+
+def test_sizes_that_do_not_grow_are_refused_and_the_last_epoch_is_never_small(faces):
+    micro = models.micro(generator(0, "weights"), size=24)
+    with pytest.raises(UserError, match="--grow 24: the network's own pictures are 24 pixels wide"):
+        training.Run(micro, faces.train, faces.val, small(grow=(16, 24)))
+    run = training.Run(micro, faces.train, faces.val, small(grow=(16,), grow_share=1.0))
+    assert [run.size(epoch, 3) for epoch in range(3)] == [16, 16, 24] and run.size(0, 1) == 24
+
+
+def test_a_run_that_kept_no_sizes_goes_on(faces, tmp_path):
+    """As the runs of earlier versions, which validated at the model's own size."""
+    folder, config = folder_at(tmp_path), small(epochs=3)
+    with pytest.raises(Killed):
+        training.fit(micro(), faces.train, faces.val, config, folder=folder, show=At(15, killed))
+    arrays, meta = checkpoint.read(folder.last, checkpoint.RUN)
+    for figures in [*meta["run"]["rows"], meta["run"]["best"]]:
+        assert figures.pop("size") == micro().preprocess.size
+    checkpoint.save(folder.last, arrays, meta, checkpoint.RUN)
+    run = training.fit(micro(), faces.train, faces.val, config, folder=folder, resume=True)
+    whole = training.fit(micro(), faces.train, faces.val, config)
+    np.testing.assert_array_equal(run.model.params.value, whole.model.params.value)
+
+
+def test_a_plateau_is_not_measured_by_another_size(faces):
+    model = models.micro(generator(0, "weights"), size=24)
+    run = training.Run(model, faces.train, faces.val, small(schedule="plateau"))
+    run.plateau = {"factor": 0.75, "best": 1.0, "waited": 4}
+    run.rows, run.sums = [{"size": 16}], training.Sums(1.0, 1.0, 1, 1.0, 0.1)
+    training.validate(run, None)
+    assert run.plateau["waited"] == 0 and run.plateau["factor"] == 0.75 and 0 <= run.plateau["best"] < 1
 
 
 def test_a_network_that_cannot_grow_says_so(faces):
@@ -284,6 +359,24 @@ def test_killed_while_an_epoch_is_being_written_down(faces, tmp_path, monkeypatc
     same_run(whole, parts)
 
 
+def test_a_log_that_cannot_be_written_now_is_written_later(faces, tmp_path, monkeypatch):
+    """As when somebody looks at it with a program that holds it. After the last epoch there is no later."""
+    held, show, write_log = [UserError("log.csv is held.")], At(0, None), runs.Folder.write_log
+    folder = folder_at(tmp_path / "run")
+
+    def write(self, rows):
+        if held:
+            raise held.pop()
+        write_log(self, rows)
+
+    monkeypatch.setattr(runs.Folder, "write_log", write)
+    training.fit(micro(), faces.train, faces.val, small(), folder=folder, show=show)
+    assert "log.csv is held. Training goes on." in show.said and len(folder.log.read_text().splitlines()) == 3
+    held += [UserError("log.csv is held.")] * 2
+    with pytest.raises(UserError, match=r"log\.csv is held\.$"):
+        training.fit(micro(), faces.train, faces.val, small(), folder=folder_at(tmp_path / "other"))
+
+
 def test_resuming_a_finished_run_changes_nothing(faces, tmp_path):
     folder = folder_at(tmp_path)
     training.fit(micro(), faces.train, faces.val, small(epochs=1), folder=folder)
@@ -323,10 +416,10 @@ def test_minutes_of_a_growing_run_count_every_size(faces, monkeypatch):
     run = training.Run(models.micro(generator(0, "weights"), size=24), faces.train, faces.val,
                        small(epochs=None, minutes=1.0, grow=(16,), grow_share=0.5))
     monkeypatch.setattr(rehearsal, "rehearse", lambda run, *_: [seconds[run.batches.preprocess.size]] * 2)
-    monkeypatch.setattr(rehearsal, "time_of_validation", lambda run: 0.5)
+    monkeypatch.setattr(rehearsal, "time_of_validation", lambda run, size: {16: 0.25, 24: 0.5}[size])
     rehearsal.plan_epochs(run, training.train_step, show)
-    assert run.epochs == 13  # 6 epochs of 7 steps of 0.1 s, 7 of 7 s, and 13 validations: 59.7 s
-    said = "4 warm steps say that an epoch takes 1.2 s at 16x16, 7.5 s at 24x24: into 1 minute 13 epochs fit"
+    assert run.epochs == 14  # 7 epochs of 7 steps of 0.1 s and 0.25 s of validation, 7 of 7 s and 0.5 s: 59.2 s
+    said = "4 warm steps say that an epoch takes 1.0 s at 16x16, 7.5 s at 24x24: into 1 minute 14 epochs fit"
     assert show.said == [said]
 
 
@@ -350,7 +443,7 @@ def test_the_log_and_the_best_model(faces, tmp_path):
                        about={"note": "for drawn faces only"})
     text = folder.log.read_text().splitlines()
     assert text[0] == ("epoch,step,seconds,lr,train_loss,train_accuracy,val_loss,val_accuracy,val_macro_f1,"
-                       "images_per_s,data_share")
+                       "images_per_s,data_share,size")
     assert [line.split(",")[:2] for line in text[1:]] == [["1", "7"], ["2", "14"], ["3", "21"]]
     for line in text[1:]:
         fractions = [float(line.split(",")[i]) for i in (5, 7, 8, 10)]

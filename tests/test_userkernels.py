@@ -1,5 +1,6 @@
 """Students' kernels: what is right is taken, compiled and timed; what is wrong gets one sentence: where, what, why."""
 
+import os
 import subprocess
 import sys
 
@@ -7,6 +8,7 @@ import numba
 import numpy as np
 import pytest
 
+from tests.programs import ROOT
 from tinyfer import cases, ops, reference, userkernels
 from tinyfer.errors import UserError
 
@@ -187,6 +189,35 @@ def relu_backward(dy, x):
     return dx
 """
     assert userkernels.load(file(source))["relu_backward"].targetoptions["parallel"]
+
+
+NESTED = """
+def scaled(row, out):
+    for i in numba.prange(row.size):
+        out[i] = 0.5 * row[i]
+
+def softmax(logits):
+    y = np.empty_like(logits)
+    for n in numba.prange(len(logits)):
+        e = np.exp(logits[n] - logits[n].max())
+        scaled(e * np.float32(2) / e.sum(), y[n])
+    return y
+"""
+
+
+def test_where_loops_for_all_cores_nest_the_outer_one_alone_has_them(file):
+    """Numba's own pool of threads ends the program otherwise."""
+    path = file(NESTED)
+    program = "import sys; from tinyfer import userkernels; print(*userkernels.load(sys.argv[1]))"
+    run = subprocess.run([sys.executable, "-c", program, path], capture_output=True, text=True,
+                         env=os.environ | {"NUMBA_THREADING_LAYER": "workqueue", "PYTHONPATH": str(ROOT)})
+    assert (run.returncode, run.stdout) == (0, "softmax\n"), run.stderr
+
+
+def test_a_mark_before_the_source_is_none_of_it(tmp_path):
+    """Notepad's "UTF-8 with BOM", which Python runs."""
+    (tmp_path / "mine.py").write_text("VALUE = 3\n", encoding="utf-8-sig")
+    assert userkernels.run_file(tmp_path / "mine.py").VALUE == 3
 
 
 def test_neighbours_of_the_file_can_be_imported(file, tmp_path):

@@ -284,6 +284,19 @@ def test_frames_come_from_a_page(server):
     assert post(server, frame())[0] == 200
 
 
+def test_who_is_refused_may_still_send_what_was_begun(server):
+    """A connection that is closed over unread bytes is reset, and on Windows the answer goes with it."""
+    head = (f"POST /{server.token}/nothing HTTP/1.1\r\nHost: 127.0.0.1:{server.port}\r\n"
+            f"Content-Length: {500_000}\r\n\r\n")
+    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as connection:
+        connection.sendall(head.encode())
+        assert connection.recv(1 << 16).startswith(b"HTTP/1.1 404")
+        for _ in range(10):  # none raises ConnectionResetError or BrokenPipeError
+            connection.sendall(bytes(50_000))
+            time.sleep(0.01)
+        list(iter(lambda: connection.recv(1 << 16), b""))
+
+
 def test_a_codespace_is_let_in(engine, monkeypatch):
     monkeypatch.setenv("CODESPACE_NAME", "fuzzy-cat")
     monkeypatch.setenv("GITHUB_CODESPACES_PORT_FORWARDING_DOMAIN", "app.github.dev")
@@ -604,11 +617,18 @@ def test_the_page_takes_pictures_and_videos(tmp_path):
         page.choose_file("#file", tmp_path / "surprise.png")
         page.wait("document.querySelector('.box')?.textContent.startsWith('surprise ')")
         assert page.js("document.querySelectorAll('.bar').length") == 7
+        assert page.js("document.querySelector('#past').hidden")  # a picture has no last minute
         page.choose_file("#file", tmp_path / "wall.jpg")
         page.wait("document.querySelector('#nobody').textContent.startsWith('No face')")
         assert page.js("document.querySelectorAll('.box, .bar').length") == 0
         page.choose_file("#file", tmp_path / "broken.jpg")
         page.wait("document.querySelector('#message').textContent.includes('cannot show broken.jpg')")
+        assert page.js("document.querySelector('#picture').hidden")  # the picture before is not taken for this one
+        (tmp_path / "broken.webm").write_text("no video")
+        page.choose_file("#file", tmp_path / "broken.webm")
+        page.wait("document.querySelector('#message').textContent.includes('cannot play broken.webm')")
+        assert page.js("document.querySelector('#stage').classList.contains('empty')")
+        assert not page.js("document.querySelector('#past').hidden")
         page.js("document.querySelector('#camera').click()")  # there is none
         page.wait("document.querySelector('#message').textContent.includes('camera')")
         from tinyfer.live.recording import Video

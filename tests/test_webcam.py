@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+import types
 
 import numpy as np
 import pytest
@@ -155,6 +156,45 @@ def test_refusals(capsys, tmp_path):
 def test_no_camera_is_told_with_advice(capsys):
     assert "no camera opens here" in (err := error_of(capsys)) and "--source demo" in err and "WSL" in err
     assert "no camera opens here" in error_of(capsys, "--source", "/dev/video7")
+
+
+class Asking:
+    """cv2.VideoCapture on a Mac whose user has not said yet whether the camera may be used."""
+
+    opened = 0
+
+    def __init__(self, number, backend=None):
+        Asking.opened += 1
+        self._free = Asking.opened > 4
+
+    def isOpened(self):
+        return self._free
+
+    def get(self, what):
+        return 30.0
+
+    def set(self, what, value):
+        pass
+
+    def release(self):
+        pass
+
+
+def test_on_a_mac_the_user_has_time_to_allow_the_camera(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "platform", "darwin")
+    monkeypatch.setattr(capture.opencv(), "VideoCapture", Asking)
+    monkeypatch.setattr(time, "sleep", lambda seconds: None)
+    assert capture.Camera("0").fps == 30.0 and 4 < Asking.opened < 8
+    assert "if macOS asks" in capsys.readouterr().err
+
+
+def test_a_window_that_was_closed_is_q_and_on_a_mac_a_minimised_one_is_not(monkeypatch):
+    shown = window.Window.__new__(window.Window)
+    shown._cv2, shown._title = types.SimpleNamespace(waitKey=lambda ms: -1, WND_PROP_VISIBLE=4), "x"
+    for property_, there, key in ((0.0, 1, "q"), (-1.0, 1, "q"), (1.0, 1, ""), (0.0, 0, ""), (-1.0, 0, "q")):
+        shown._cv2.getWindowProperty = lambda title, what, value=property_: value
+        monkeypatch.setattr(window, "_THERE", there)
+        assert shown.key() == key
 
 
 # --- cameras that fail -----------------------------------------------------------------------------------------------

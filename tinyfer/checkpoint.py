@@ -18,6 +18,8 @@ import json
 import os
 import pathlib
 import re
+import sys
+import time
 import zipfile
 
 import numpy as np
@@ -63,13 +65,26 @@ def write_atomically(path, write) -> None:
             write(file)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(growing, path)
+        _take_name(growing, path)
         _sync_folder(path.parent)
     except OSError as error:
         with contextlib.suppress(OSError):
             growing.unlink(missing_ok=True)
-        raise UserError(f"cannot write {path}: {error.strerror or error}; free some space or choose another "
+        remedy = ("close the program that has it open" if sys.platform == "win32" and isinstance(error, PermissionError)
+                  else "free some space")
+        raise UserError(f"cannot write {path}: {error.strerror or error}; {remedy} or choose another "
                         f"folder.") from error
+
+
+def _take_name(growing: pathlib.Path, path: pathlib.Path) -> None:
+    """os.replace. Windows refuses while another program has the old file open: a virus scanner soon lets go of it."""
+    for wait in (0.05, 0.1, 0.2, 0.4, 0.8) if sys.platform == "win32" else ():
+        try:
+            os.replace(growing, path)
+            return
+        except PermissionError:
+            time.sleep(wait)
+    os.replace(growing, path)
 
 
 def _sync_folder(folder: pathlib.Path) -> None:
@@ -140,12 +155,12 @@ class _Refused(Exception):
 
 
 def _bytes(path: pathlib.Path) -> bytes:
+    if path.is_dir():
+        raise UserError(f"{path} is a folder, expected a checkpoint file such as {path / 'best.npz'}.")
     try:
         data = path.read_bytes()
     except FileNotFoundError as error:
         raise UserError(f"there is no file {path}.") from error
-    except IsADirectoryError as error:
-        raise UserError(f"{path} is a folder, expected a checkpoint file such as {path / 'best.npz'}.") from error
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror or error}.") from error
     if not data:

@@ -19,6 +19,7 @@ import argparse
 import dataclasses
 import difflib
 import inspect
+import io
 import math
 import os
 import pathlib
@@ -243,7 +244,7 @@ def read_toml(path) -> dict[str, Any]:
     else:
         import tomli as tomllib
     try:
-        return tomllib.loads(pathlib.Path(path).read_text(encoding="utf-8"))
+        return tomllib.loads(pathlib.Path(path).read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise UserError(f"--config {path}: cannot be read ({error.strerror}).") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -275,6 +276,9 @@ def main(options_type: type, run: Callable[..., int | None], argv: Sequence[str]
 def status(options_type: type, run: Callable[..., int | None], argv: Sequence[str], *, prog: str = "",
            description: str = "") -> int:
     """The exit status of a program run with these words, its error printed: what `main` ends the process with."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a sign that a console or a pipe has no room for ends nothing
+            stream.reconfigure(errors="replace")
     try:
         options, given = parse(options_type, argv, prog, description)
         result = run(options, given) if run.__code__.co_argcount == 2 else run(options)

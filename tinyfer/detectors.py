@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import pathlib
+import sys
 import types
 from collections.abc import Callable, Iterable
 from typing import NamedTuple, Protocol
@@ -143,9 +144,10 @@ def opencv() -> types.ModuleType:
     except ImportError as error:
         if isinstance(error, ModuleNotFoundError):
             raise UserError('finding faces needs OpenCV: pip install "opencv-python>=4.10,<5".') from error
-        raise UserError(f"OpenCV is installed but does not start ({_one_line(error)}): apt-get install libgl1 "
-                        f"libglib2.0-0, or replace it by the headless wheel: pip uninstall opencv-python, then pip "
-                        f'install "opencv-python-headless>=4.10,<5".') from error
+        missing = "apt-get install libgl1 libglib2.0-0, or replace" if sys.platform == "linux" else "replace"
+        raise UserError(f"OpenCV is installed but does not start ({_one_line(error)}): {missing} it by the headless "
+                        f'wheel: pip uninstall opencv-python, then pip install "opencv-python-headless>=4.10,<5".'
+                        ) from error
     return cv2
 
 

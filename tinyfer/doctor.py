@@ -22,14 +22,14 @@ from typing import NamedTuple
 from tinyfer import cli
 from tinyfer.cli import option
 from tinyfer.errors import UserError
-from tinyfer.places import user_cache
+from tinyfer.places import SETUP, user_cache
 
 PROG = "python -m tinyfer.doctor"
 OLDEST = (3, 10)
 PACKAGES = {"numpy": "1.26", "numba": "0.60", "matplotlib": "3.8", "pandas": "2.1", "pillow": "10.1", "tqdm": "4.60"}
 SLOW = 20.0  # seconds for a small kernel
 ROOM = 0.5  # GB
-ANEW = "install the packages anew: make setup"
+ANEW = f"install the packages anew: {SETUP}"
 OTHERWISE = {"model": "copy it again, train it again, or use the shipped lite",
              "data": "fetch it again; data/README.md tells how"}
 
@@ -78,11 +78,16 @@ def examined(examine: Callable[[], Findings], name: str) -> Findings:
     try:
         yield from examine()
     except UserError as error:
-        what, *remedy = re.split(r": (?=pip |apt-get )|; ", str(error).rstrip("."), maxsplit=1)
-        yield Finding(False, what, "".join(remedy) or OTHERWISE.get(name, ANEW))
+        yield _sentence(False, error, OTHERWISE.get(name, ANEW))
     except Exception as error:  # what broken packages raise cannot be listed
         told = " ".join(str(error).split())[:160]
         yield Finding(False, f"{type(error).__name__}: {told}", ANEW)
+
+
+def _sentence(good: bool | None, error: UserError, otherwise: str) -> Finding:
+    """A sentence of ours as a finding: what is wrong, and what to do about it."""
+    what, *remedy = re.split(r": (?=pip |apt-get |replace )|; ", str(error).rstrip("."), maxsplit=1)
+    return Finding(good, what, "".join(remedy) or otherwise)
 
 
 def line(name: str, finding: Finding) -> str:
@@ -98,7 +103,7 @@ def line(name: str, finding: Finding) -> str:
 def python() -> Findings:
     """The Python that runs."""
     yield Finding(sys.version_info[:2] >= OLDEST, f"{platform.python_version()}, {platform.system()} "
-                  f"{platform.machine()}, {sys.executable}", "install Python 3.12, then make setup")
+                  f"{platform.machine()}, {sys.executable}", f"install Python 3.12, then {SETUP}")
 
 
 def packages() -> Findings:
@@ -135,13 +140,17 @@ def kernels() -> Findings:
     good = numba.njit(lambda x: (x * x).sum())(np.arange(4.0)) == 14
     seconds = time.perf_counter() - start
     yield Finding(good and seconds < SLOW, f"a small one compiles in {seconds:.1f} s",
-                  "other programs are at work here; close them" if good else "install Numba anew: make setup")
-    machine.say_if_cold()
+                  "other programs are at work here; close them" if good else f"install Numba anew: {SETUP}")
+    machine.tell_of_compiling()
     x, w = np.ones((2, 8, 8, 3), np.float32), np.ones((3, 3, 3, 8), np.float32)
     good = abs(float(ops.conv2d_forward(x, w, pad=1)[0, 4, 4, 0]) - 27) < 1e-4
     yield Finding(good, f"convolution on {machine.threads()} threads of {os.cpu_count()} processors, layer "
                   f"{numba.threading_layer()}, vectors of {compiling.VECTOR_BITS} bits",
                   "its result is wrong: empty the cache named below, and try TINYFER_VECTOR_BITS=0")
+    if compiling.VECTOR_BITS == 0:
+        yield Finding(None, "no fast kernels for this processor (it lacks AVX2 or FMA): training takes longer",
+                      "this Python is for Intel and runs by Rosetta: install one for arm64"
+                      if machine.apple("sysctl.proc_translated") else "train with --minutes")
 
 
 def cache() -> Findings:
@@ -192,8 +201,11 @@ def window() -> Findings:
         return
     from tinyfer.live import window
 
-    window.check()
-    yield Finding(True, "opens")
+    try:
+        window.check()
+        yield Finding(True, "opens")
+    except window.NoDisplay as error:  # as it should be, by ssh
+        yield _sentence(None, error, ANEW)
 
 
 def _has_opencv() -> bool:
@@ -217,7 +229,7 @@ def model(name: str) -> Findings:
 
     path = models.locate(name)
     loaded = models.load(path)
-    yield Finding(True, f"{path}, {loaded.name}, {loaded.params.value.size:,} parameters")
+    yield Finding(True, f"{path}, {loaded.title}, {loaded.params.value.size:,} parameters")
     reader = faces.FaceReader(loaded, "none")
     asked = LABELS if faces.drawn_only(loaded) else ("happy", "surprise")  # the others are drawn too plainly
     right = [reader.read(draw(96, label))[0].label == label for label in asked]

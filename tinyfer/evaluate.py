@@ -30,7 +30,7 @@ class Options:
     ten_crop: bool = option(False, "average over centre and corners, each mirrored too")
     json: bool = option(False, "print JSON instead of text")
     out: str | None = option(None, "folder for confusion.png and scores.json", metavar="FOLDER")
-    threads: int | None = option(None, "processor threads (default: all)", low=1)
+    threads: int | None = option(None, "processor threads (default: all the fast ones)", low=1)
 
 
 def run(options: Options) -> int:
@@ -76,7 +76,7 @@ def measure(model, split, options: Options) -> np.ndarray:
     """The model's logits (N,7) on the split, with a progress bar on a terminal."""
     from tqdm import tqdm
 
-    machine.say_if_cold(sys.stderr)
+    machine.tell_of_compiling(stderr=True)
     with tqdm(total=len(split), unit=" pictures", leave=False, disable=not sys.stderr.isatty()) as bar:
         return evaluation.logits(model, split, flip=options.flip, ten_crop=options.ten_crop, progress=bar.update)
 

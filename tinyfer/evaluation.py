@@ -18,15 +18,16 @@ SHIFT = 2  # pixels, for ten views of a model that sees whole pictures
 
 
 def logits(model, split: Split, *, flip: bool = False, ten_crop: bool = False, batch: int = 128,
-           progress: Callable[[int], object] = lambda n: None) -> np.ndarray:
+           size: int | None = None, progress: Callable[[int], object] = lambda n: None) -> np.ndarray:
     """Mean logits (N,7) over the views of each picture; `progress` is told the number of pictures just done.
 
-    flip: the picture and its mirror image. ten_crop: centre and four corners, each mirrored too."""
-    plan = infer.Plan(model, batch)
+    flip: the picture and its mirror image. ten_crop: centre and four corners, each mirrored too. size: of the pictures,
+    where that is not the model's own."""
+    plan, preprocess = infer.Plan(model, batch), model.preprocess.at(size or model.preprocess.size)
     parts = []
     for start in range(0, len(split), CHUNK):
-        prepared = model.preprocess.prepare(split.images[start:start + CHUNK])
-        answers = [plan(view) for view in views(prepared, model.preprocess, flip=flip, ten_crop=ten_crop)]
+        prepared = preprocess.prepare(split.images[start:start + CHUNK])
+        answers = [plan(view) for view in views(prepared, preprocess, flip=flip, ten_crop=ten_crop)]
         parts.append(sum(answers[1:], answers[0]) / np.float32(len(answers)))
         progress(len(prepared))
     return np.concatenate(parts) if parts else np.zeros((0, len(model.labels)), np.float32)

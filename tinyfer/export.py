@@ -58,7 +58,7 @@ def _checked(model, content: bytes) -> onnx_graph.Check | None:
     """The self check, where the package for it is installed."""
     if importlib.util.find_spec("onnxruntime") is None:
         return None
-    machine.say_if_cold(sys.stderr)
+    machine.tell_of_compiling(stderr=True)
     return onnx_graph.check(model, content)
 
 

@@ -18,9 +18,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from tinyfer import cases, explain, ops, reference
+from tinyfer import cases, explain, machine, ops, reference
 from tinyfer.errors import UserError
-from tinyfer.kernels.compile import is_cold
 from tinyfer.lookalikes import lookalikes, named_sizes
 from tinyfer.seeds import generator
 
@@ -279,11 +278,10 @@ def _run(options) -> int:
     functions = userkernels.load(options.use, check=False) if options.use else {}
     for note in getattr(functions, "notes", ()):
         print(note)
-    if is_cold():
-        print("compiling the kernels first: about a minute, once", flush=True)
+    machine.tell_of_compiling()
     if _hypothesis("given") is None:
         print("hypothesis is not installed, so only a fixed list of cases is drawn; for more, and failing ones shrunk "
-              "to the smallest: pip install hypothesis")  # fmt: skip
+              "to the smallest: python tools/setup.py test (or pip install hypothesis)")  # fmt: skip
     else:
         _hypothesis("settings").register_profile("gradcheck", **cases.SETTINGS, derandomize=True, database=None)
         _hypothesis("settings").load_profile("gradcheck")

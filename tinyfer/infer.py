@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from tinyfer import ops
-from tinyfer.layers import BatchNorm2d, Conv2d, ConvStack, Dense, Dropout, Layer
+from tinyfer.layers import BatchNorm2d, Conv2d, ConvStack, Dense, Dropout, GlobalAvgPool, Layer
 
 Step = Callable[[np.ndarray], np.ndarray]
 
@@ -43,32 +43,63 @@ class Plan:
         if (kind := (x.dtype, *x.shape[1:])) not in self._checked:
             self._check(x)
             self._checked.add(kind)
+        if 0 < len(x) <= self.batch:
+            return self._run(x)
         parts = [self._run(x[start : start + self.batch]) for start in range(0, len(x), self.batch)]
         return np.concatenate(parts) if parts else np.zeros((0, self._classes), np.float32)
 
     def _run(self, x: np.ndarray) -> np.ndarray:
-        for stack, steps in self._parts:
-            if stack is not None and not stack.obstacle(x.shape[1:]):
-                x = stack.answer(x)
-                continue
-            for step in steps:
-                x = step(x)
+        for part in self._parts:
+            x = part(x)
         return x
 
 
-def _parts(model) -> Iterator[tuple[ConvStack | None, list[Step]]]:
-    """The model cut where runs of blocks begin and end: a copy of each run, which answers the fused way where it can,
-    and in any case the steps, norms folded, that do the same through `ops`."""
-    leaves: list[Layer] = []
+class _Steps:
+    """Layers one after the other, norms folded into what precedes them, through `ops`."""
+
+    def __init__(self, leaves: list[Layer]):
+        self._steps = list(_steps(leaves))
+
+    def __call__(self, x: np.ndarray) -> np.ndarray:
+        for step in self._steps:
+            x = step(x)
+        return x
+
+
+class _Run:
+    """A run of blocks, with the layers behind it where these are an average pooling and a dense layer: the fused way
+    where there is no obstacle, else the same by steps."""
+
+    OPS = ("global_avgpool_forward", "dense_forward")
+
+    def __init__(self, stack: ConvStack, behind: list[Layer]):
+        self._stack, self._head = stack.frozen(), fold(behind[-1], None) if behind else ()  # type: ignore[arg-type]
+        self._spelled_out, self._behind = _Steps([leaf for _, leaf in stack.leaves()]), _Steps(behind)
+
+    def __call__(self, x: np.ndarray) -> np.ndarray:
+        if self._stack.obstacle(x.shape[1:]):
+            return self._behind(self._spelled_out(x))
+        if ops.overridden(*self.OPS):
+            return self._behind(self._stack.answer(x))
+        return self._stack.answer(x, self._head)
+
+
+def _parts(model) -> Iterator[Step]:
+    """The model cut where runs of blocks begin and end: a function of x for each piece."""
+    pieces: list[tuple[ConvStack | None, list[Layer]]] = [(None, [])]  # each run, and the layers behind it
     for child in model.children().values():
-        inside = [leaf for _, leaf in child.leaves()]
         if isinstance(child, ConvStack):
-            yield None, list(_steps(leaves))
-            yield child.frozen(), list(_steps(inside))
-            leaves = []
+            pieces.append((child, []))
         else:
-            leaves += inside
-    yield None, list(_steps(leaves))
+            pieces[-1][1].extend(leaf for _, leaf in child.leaves() if not isinstance(leaf, Dropout))
+    for stack, behind in pieces:
+        if stack is None:
+            yield _Steps(behind)
+        elif [type(leaf) for leaf in behind] == [GlobalAvgPool, Dense]:
+            yield _Run(stack, behind)
+        else:
+            yield _Run(stack, [])
+            yield _Steps(behind)
 
 
 def _steps(leaves: list[Layer]) -> Iterator[Step]:

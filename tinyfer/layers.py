@@ -375,8 +375,8 @@ class ConvStack(Sequential):
     def __init__(self, layers: Mapping[str, Layer]):
         super().__init__(layers)
         self.input_gradient = True
-        # of the two shapes last seen: whole batches, and the last one
-        self._runs: dict[Shape, fused.FusedStack | frozen.FrozenRun] = {}
+        # of two shapes: whole batches, and the last one
+        self._runs: dict[tuple[Shape, int], fused.FusedStack | frozen.FrozenRun] = {}
         self._obstacles: dict[Shape, str] = {}  # by shapes that were asked about
 
     def forward(self, x, train=False, keep=None):
@@ -399,17 +399,22 @@ class ConvStack(Sequential):
         twin._runs = {}
         return twin
 
-    def answer(self, x):
+    def answer(self, x, head: tuple = ()):
         """What a frozen copy says, forward without training or keeping, the fused way: only where there is no obstacle.
-        Weights are transformed at a shape's first use, so they must not change any more."""
-        return self._made(frozen.FrozenRun, x.shape).evaluate(x)
+        Weights are transformed at a shape's first use, so they must not change any more. head, none or always the
+        same one: what frozen.FrozenRun takes."""
+        return self._made(frozen.FrozenRun, x.shape, *[head] * bool(head)).evaluate(x)
 
-    def _made(self, kind, shape: Shape):
-        """The run for inputs of this shape; the last two are kept."""
-        run = self._runs.pop(shape, None)
+    def _made(self, kind, shape: Shape, *more):
+        """The run for inputs of this shape; the last two that were asked are kept."""
+        key = shape, len(more)
+        run = self._runs.get(key)
         if not (isinstance(run, kind) and run.fits(shape)):
-            run = kind(list(self.layers.values()), shape)
-        self._runs = dict([*self._runs.items()][-1:]) | {shape: run}
+            self._runs.pop(key, None)
+            run = kind(list(self.layers.values()), shape, *more)
+            self._runs = dict([*self._runs.items()][-1:]) | {key: run}
+        elif next(reversed(self._runs)) != key:
+            self._runs[key] = self._runs.pop(key)
         return run
 
     def obstacle(self, shape: Shape) -> str:

@@ -161,9 +161,9 @@ class Scores:
 
     def matrix(self) -> str:
         """The confusion matrix in text: a row for each true class, a column for each answer."""
-        cell = max(5, len(str(self.confusion.max(initial=0))) + 1, *(len(name[:7]) + 1 for name in self.labels))
+        cell = max(5, len(str(self.confusion.max(initial=0))) + 1, *(len(name[:10]) + 1 for name in self.labels))
         width = max(map(len, self.labels))
-        lines = [f"{'true / answer':{max(width, 13)}}" + "".join(f"{name[:7]:>{cell}}" for name in self.labels)]
+        lines = [f"{'true / answer':{max(width, 13)}}" + "".join(f"{name[:10]:>{cell}}" for name in self.labels)]
         for name, row in zip(self.labels, self.confusion, strict=True):
             lines.append(f"{name:{max(width, 13)}}" + "".join(f"{n:{cell}d}" for n in row))
         return "\n".join(lines)

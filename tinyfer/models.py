@@ -67,6 +67,7 @@ class Model(Sequential):
     forward takes (N,h,w,1) float32 from `model.preprocess(pictures)` and answers logits (N,7).
 
     name, options     `build(name, **options)` makes another such network
+    title             what to call it: the name under which it is shipped, else `name`
     params            every Param, flat behind the scenes (see Params): what an optimizer takes
     labels            the names of the seven classes, in the order of the logits
     preprocess        data.Preprocess: how pictures become the input
@@ -74,7 +75,7 @@ class Model(Sequential):
 
     def __init__(self, name: str, options: dict, layers: Mapping[str, Layer]):
         super().__init__(layers)
-        self.name, self.options = name, options
+        self.name, self.title, self.options = name, name, options
         self.labels: tuple[str, ...] = LABELS
         self.meta: dict = {}
         for path, leaf in self.leaves():
@@ -371,6 +372,8 @@ def load(path) -> Model:
         model.labels, model.meta = _labels(description["labels"]), dict(description["meta"])
         model.preprocess = Preprocess.from_dict(description["preprocess"])
         model.load_state({key: a.astype(np.float32) for key, a in arrays.items()})
+        if path.parent == WEIGHTS:
+            model.title = path.stem
     except UserError as error:
         raise UserError(f"cannot use {path} as a model: {error}") from None
     except (KeyError, TypeError, ValueError, OverflowError) as error:

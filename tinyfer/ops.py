@@ -37,7 +37,7 @@ def implementation(name: str) -> Callable:
 
 def overridden(*names: str) -> bool:
     """True when any of the named ops (of all ops, if none is named) is not the stock kernel at this moment."""
-    return any(_current[name] is not _stock[name] for name in names or NAMES)
+    return _current != _stock and any(_current[name] is not _stock[name] for name in names or NAMES)
 
 
 @contextlib.contextmanager

@@ -208,9 +208,10 @@ def bars(pen: Pen, face: Face, area: Box, letters: float = 0.72) -> None:
     names = max(text_width(name, text) for name in face.probabilities)
     left = area.x + 0.4 * line + names + 0.35 * line
     room = area.x + area.w - 0.4 * line - text_width("100", text) - 0.25 * line - left
+    most = max(face.probabilities.values())
     for row, (name, chance) in enumerate(face.probabilities.items()):
         y = area.y + (row + 0.8) * line
-        fill = PAPER if name == face.label else FAINT
+        fill = PAPER if name == face.label or chance == most else FAINT  # a live label may wait before it changes
         pen.text(left - 0.35 * line, y, name, text, fill, "rm")
         pen.box(Box(round(left), round(y - 0.3 * line), round(room), round(0.6 * line)), TROUGH,
                 radius=0.12 * line)

@@ -1,8 +1,11 @@
-"""Where a user's caches lie; without Numba, so that the lessons' runner can ask in no time."""
+"""Where a user's caches lie, and how things are set up here; without Numba, so that the lessons' runner can ask in no
+time."""
 
 import os
 import pathlib
 import sys
+
+SETUP = "py tools\\setup.py test" if sys.platform == "win32" else "make setup"  # what installs the packages
 
 
 def user_cache() -> pathlib.Path:

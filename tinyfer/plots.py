@@ -5,6 +5,7 @@ Each function answers a matplotlib Figure; `png` and `svg` turn it into the byte
 from __future__ import annotations
 
 import io
+import itertools
 from collections.abc import Sequence
 
 import matplotlib
@@ -52,7 +53,7 @@ def curves(rows: Sequence[dict]) -> Figure:
     """Loss and accuracy of training and validation, epoch by epoch, from the rows of log.csv; one row is enough."""
     figure = empty_figure(10, 4.2)
     epochs = [row["epoch"] for row in rows]
-    best = max(rows, key=lambda row: row["val_accuracy"])
+    best = max(rows, key=lambda row: (row["size"], row["val_accuracy"]))
     for axes, key, scale, title in zip(figure.subplots(1, 2), ("loss", "accuracy"), (1, 100), ("loss", "accuracy, %"),
                                        strict=True):
         clean(axes)
@@ -65,6 +66,11 @@ def curves(rows: Sequence[dict]) -> Figure:
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=10, min_n_ticks=1))
         margin = max(0.5, 0.03 * (epochs[-1] - epochs[0]))
         axes.set_xlim(epochs[0] - margin, epochs[-1] + margin)
+        for before, row in itertools.pairwise(rows):
+            if row["size"] != before["size"]:  # the pictures grow
+                axes.axvline(row["epoch"] - 0.5, color=FAINT, linewidth=1, linestyle=":")
+                axes.text(row["epoch"] - 0.5, 1, f" {row['size']:.0f}x{row['size']:.0f}", fontsize=9, color=INK,
+                          va="top", transform=axes.get_xaxis_transform())
         axes.legend(frameon=False, fontsize=10, labelcolor=INK)
     top = 100 * best["val_accuracy"]
     axes.scatter([best["epoch"]], [top], s=110, facecolor="none", edgecolor=ORANGE, linewidth=1.6, zorder=3)
@@ -100,7 +106,7 @@ def confusion(scores: Scores, title: str = "") -> Figure:
     axes.tick_params(which="both", length=0, colors=INK, labelsize=10)
     for spine in axes.spines.values():
         spine.set_visible(False)
-    axes.set_xlabel("the network's answer", size=10, color=INK)
+    axes.set_xlabel("the network's answer; large: per cent of the true class, small: pictures", size=10, color=INK)
     axes.set_ylabel("true class", size=10, color=INK)
     title = title or f"{100 * scores.accuracy:.1f} % of {scores.total:,} pictures right"
     axes.set_title(title, loc="left", fontsize=12, color=INK)

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from PIL import Image
 from tqdm import tqdm
 
-from tinyfer import cli, detectors, models
+from tinyfer import cli, detectors, machine, models
 from tinyfer.cli import option
 from tinyfer.errors import UserError
 from tinyfer.faces import DRAWN_ONLY, LARGEST_FILE, MARGIN, NOTICE, Face, FaceReader, drawn_only, open_picture
@@ -48,15 +48,16 @@ class Options:
 
 
 def run(options: Options) -> int:
-    """Read the pictures as the options say; 2 if none of them could be read."""
+    """Read the pictures as the options say; 2 if any of them could not be read."""
     paths, refusals = expand(options.pictures)
+    machine.tell_of_compiling(stderr=True)
     find = detectors.later(options.detector, options.detector_file)
     reader = FaceReader(load_model(options.model), find, options.margin)
     copies = Copies(options.out, reader.model) if options.out is not None else None
     show: Table | Json = Json(reader.model) if options.json else Table([*refusals, *paths], reader.model)
     for word, sentence in refusals.items():
         show.refused(word, sentence)
-    good = 0
+    bad = len(refusals)
     with tqdm(paths, unit=" pictures", delay=2, leave=False, disable=None) as progress:
         for path in progress:
             try:
@@ -64,13 +65,13 @@ def run(options: Options) -> int:
                 faces = reader.read(picture)
             except UserError as error:
                 show.refused(path, str(error))
+                bad += 1
                 continue
             show.faces(path, picture, faces)
-            good += 1
             if copies:
                 copies.write(path, picture, faces)
     show.end(copies)
-    return 0 if good else 2
+    return 2 if bad else 0
 
 
 def load_model(name: str | None) -> models.Model:
@@ -149,7 +150,7 @@ def _stdin() -> bytes:
 
 def described(model: models.Model) -> str:
     """The model in a few words, with what it must not be mistaken for."""
-    return f"{model.name}{', ' + DRAWN_ONLY if drawn_only(model) else ''}"
+    return f"{model.title}{', ' + DRAWN_ONLY if drawn_only(model) else ''}"
 
 
 class Json:
@@ -170,7 +171,7 @@ class Json:
         tqdm.write(f"error: {_name(sentence)}", file=sys.stderr)
 
     def end(self, copies: Copies | None) -> None:
-        print(json.dumps(self._list, indent=1))
+        print("[" + ",".join("\n " + json.dumps(one) for one in self._list) + "\n]")
 
 
 class Table:
@@ -182,8 +183,9 @@ class Table:
         self._tint = colour if self._terminal and "NO_COLOR" not in os.environ else None
         self._width = max(7, min(36, max(len(_name(path)) for path in paths)))
         self._count = 0
-        print(f"{NOTICE}\nmodel: {described(model)}\n")
-        print(f"{'picture':{self._width}}  face  {'box (x, y, w, h)':22}  {'expression':10}  probability")
+        self._alone = len(paths) == 1
+        self._head = (f"{NOTICE}\nmodel: {described(model)}\n\n"
+                      f"{'picture':{self._width}}  face  {'box (x, y, w, h)':22}  {'expression':10}  probability")
 
     def faces(self, path: str, picture: Image.Image, faces: list[Face]) -> None:
         if not faces:
@@ -227,17 +229,20 @@ class Table:
         return f"{name:{self._width}}"
 
     def refused(self, path: str, sentence: str) -> None:
-        self._line(f"{self._cut(path)}     -  could not be read")
+        if not self._alone:
+            self._line(f"{self._cut(path)}     -  could not be read")
         tqdm.write(f"error: {_name(sentence)}", file=sys.stderr)
 
     def end(self, copies: Copies | None) -> None:
         if copies and copies.count:
             print(f"\nannotated copies: {copies.count} in {copies.folder}")
-        elif copies is None and self._terminal:
+        elif copies is None and self._terminal and not self._head:
             print("\nnothing was stored; --out FOLDER writes annotated copies")
 
-    @staticmethod
-    def _line(text: str) -> None:
+    def _line(self, text: str) -> None:
+        if self._head:
+            tqdm.write(self._head)
+            self._head = ""
         tqdm.write(text)
         sys.stdout.flush()
 
@@ -268,7 +273,7 @@ class Copies:
 
     def __init__(self, folder: str, model: models.Model):
         self.folder, self.count = pathlib.Path(folder), 0
-        self._note = f"{model.name} · {DRAWN_ONLY}" if drawn_only(model) else model.name
+        self._note = f"{model.title} · {DRAWN_ONLY}" if drawn_only(model) else model.title
         self._written: set[str] = set()
         try:
             self.folder.mkdir(parents=True, exist_ok=True)

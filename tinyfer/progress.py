@@ -59,8 +59,9 @@ class Live(Show):
         row = run.rows[-1]
         width = len(str(run.epochs))
         star = "  best so far" if run.best["epoch"] == row["epoch"] and row["epoch"] > 1 else ""
+        at = f" at {row['size']}x{row['size']}" if run.config.grow else ""
         self.say(f"epoch {row['epoch']:{width}}/{run.epochs}  loss {row['train_loss']:.3f}  accuracy "
-                 f"{100 * row['train_accuracy']:5.1f} %  |  validation: loss {row['val_loss']:.3f}  accuracy "
+                 f"{100 * row['train_accuracy']:5.1f} %  |  validation{at}: loss {row['val_loss']:.3f}  accuracy "
                  f"{100 * row['val_accuracy']:5.1f} %  macro-F1 {row['val_macro_f1']:.3f}  |  "
                  f"{row['images_per_s']:.0f} images/s{star}")
 

@@ -23,7 +23,7 @@ STEPS = 30  # that are timed
 
 
 def warm_up(run: Run, step: Callable) -> None:
-    """One step of each picture size, and one answer, on two pictures: every kernel is compiled before the clock
+    """One step and one answer at each picture size, on a picture or two: every kernel is compiled before the clock
     runs."""
     with undone(run):
         for size in sizes(run):
@@ -33,7 +33,7 @@ def warm_up(run: Run, step: Callable) -> None:
                 step(run, x[:2], y[:2])
             except ValueError as error:  # a net that cannot take this batch or picture size says so now
                 raise UserError(f"this model cannot be trained so: {error}") from error
-        evaluation.logits(run.model, run.val.take(slice(0, 1)))
+            evaluation.logits(run.model, run.val.take(slice(0, 1)), size=size)
 
 
 def sizes(run: Run) -> list[int]:
@@ -46,18 +46,18 @@ def plan_epochs(run: Run, step: Callable, show: Show) -> None:
     assert run.config.minutes is not None
     budget = 60 * run.config.minutes
     start = time.perf_counter()
-    epoch, taken = {}, 0
+    epoch, taken = {}, 0  # seconds of an epoch, validation and all, by size
     with undone(run):
         for size in sizes(run):
             run.take_size(size)
             seconds = rehearse(run, step, budget / 10 / len(sizes(run)))
-            epoch[size], taken = run.steps * float(np.mean(seconds)), taken + len(seconds)
-        validation = time_of_validation(run)
+            epoch[size] = run.steps * float(np.mean(seconds)) + time_of_validation(run, size)
+            taken += len(seconds)
     run.seconds = time.perf_counter() - start
     left = budget - run.seconds
 
     def whole(epochs: int) -> float:
-        return epochs * validation + sum(epoch[run.size(number, epochs)] for number in range(epochs))
+        return sum(epoch[run.size(number, epochs)] for number in range(epochs))
 
     run.epochs = 1
     while run.epochs != run.config.epochs and whole(run.epochs + 1) <= left:
@@ -65,17 +65,17 @@ def plan_epochs(run: Run, step: Callable, show: Show) -> None:
     fits = f"{run.epochs} {'epoch fits' if run.epochs == 1 else 'epochs fit'}"
     if whole(run.epochs) > left:
         fits = "not even one epoch fits, so it will be one"
-    each = ", ".join(duration(validation + seconds) + (f" at {size}x{size}" if run.config.grow else "")
+    each = ", ".join(duration(seconds) + (f" at {size}x{size}" if run.config.grow else "")
                      for size, seconds in epoch.items())
     show.say(f"{taken} warm steps say that an epoch takes {each}: into {run.config.minutes:g} minute"
              f"{'' if run.config.minutes == 1 else 's'} {fits}")
 
 
-def time_of_validation(run: Run) -> float:
-    """Seconds to answer all validation pictures, from some of them."""
+def time_of_validation(run: Run, size: int) -> float:
+    """Seconds to answer all validation pictures at this size, from some of them."""
     pictures = run.val.take(slice(0, 256))
     begun = time.perf_counter()
-    evaluation.logits(run.model, pictures)
+    evaluation.logits(run.model, pictures, size=size)
     return (time.perf_counter() - begun) * len(run.val) / len(pictures)
 
 

@@ -65,7 +65,7 @@ def page(name: str, model, scores: Scores, rows: Sequence[dict], dataset, settin
          pictures: dict[str, bytes]) -> str:
     """The report as HTML; every text in it is escaped, every picture lies inside."""
     last, low_high = rows[-1], scores.interval
-    seconds = last["seconds"]
+    seconds, grown = last["seconds"], " at the full size" if rows[0]["size"] != last["size"] else ""
     sections = [
         _section("", _figures([
             ("validation accuracy", f"{100 * scores.accuracy:.2f} %",
@@ -76,7 +76,9 @@ def page(name: str, model, scores: Scores, rows: Sequence[dict], dataset, settin
         _section("Which pictures served what", _splits(dataset)),
         _section("Curves", _image(pictures["curves"], "loss and accuracy by epoch")
                  + f"<p class=quiet>Kept is the model of epoch {model.meta.get('epoch', '?')}, the one with the best "
-                   "validation accuracy; being the best of several, that figure is a little flattering.</p>"),
+                   f"validation accuracy{grown}; being the best of several, that figure is a little flattering. "
+                   "Training is measured while the network learns, on disturbed pictures and with dropout: it may lie "
+                   "below validation.</p>"),
         _section("Confusion matrix", f"<div class=narrow>{_image(pictures['confusion'], 'confusion matrix')}</div>"
                  + "<p class=quiet>Large: per cent of the pictures of a true class. Small: how many.</p>"),
         _section("Class by class", _classes(scores)),
@@ -141,9 +143,9 @@ def _settings(settings: dict) -> str:
 
 
 def _log(rows: Sequence[dict]) -> str:
-    head = ("epoch", "minutes", "rate", "training loss", "accuracy", "validation loss", "accuracy", "macro-F1",
-            "images/s")
-    return _table(head, [(row["epoch"], f"{row['seconds'] / 60:.1f}", f"{row['lr']:.4g}", f"{row['train_loss']:.3f}",
-                          f"{100 * row['train_accuracy']:.1f} %", f"{row['val_loss']:.3f}",
-                          f"{100 * row['val_accuracy']:.1f} %", f"{row['val_macro_f1']:.3f}",
-                          f"{row['images_per_s']:.0f}") for row in rows])
+    head = ("epoch", "pictures", "minutes", "rate", "training loss", "accuracy", "validation loss", "accuracy",
+            "macro-F1", "images/s")
+    return _table(head, [(row["epoch"], f"{row['size']}x{row['size']}", f"{row['seconds'] / 60:.1f}",
+                          f"{row['lr']:.4g}", f"{row['train_loss']:.3f}", f"{100 * row['train_accuracy']:.1f} %",
+                          f"{row['val_loss']:.3f}", f"{100 * row['val_accuracy']:.1f} %",
+                          f"{row['val_macro_f1']:.3f}", f"{row['images_per_s']:.0f}") for row in rows])

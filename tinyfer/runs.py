@@ -61,7 +61,7 @@ class Folder:
 
 
 def _cell(name: str, value) -> str:
-    if name in ("epoch", "step"):
+    if name in ("epoch", "step", "size"):
         return str(value)
     return f"{value:.1f}" if name in ("seconds", "images_per_s") else f"{value:.6g}" if name == "lr" else f"{value:.6f}"
 

@@ -9,9 +9,12 @@ import pathlib
 import time
 from dataclasses import dataclass
 
-from tinyfer import ahead, cli, data, machine, models, ops, rehearsal, runs, sources, training
+import numpy as np
+
+from tinyfer import ahead, cli, data, evaluation, machine, models, ops, rehearsal, runs, sources, training
 from tinyfer.cli import option
 from tinyfer.errors import UserError
+from tinyfer.metrics import softmax
 from tinyfer.progress import Live, duration
 from tinyfer.seeds import generator
 
@@ -39,23 +42,34 @@ class Options(training.TrainConfig):
                                    group="data and model")
     stage_dropout: float | None = option(None, "dropout after each stage of vgg and lite (default: none)", low=0,
                                          high=0.95, group="data and model")
+    weights: str | None = option(None, "begin with the weights of this model instead of random ones: a shipped one, a "
+                                 "file, or the folder of a run", metavar="MODEL", group="data and model")
+    teacher: str | None = option(None, "soften the labels by this model's answers to the training pictures "
+                                 "(distillation)", metavar="MODEL", group="data and model")
+    teacher_share: float = option(0.5, "how much of each target is the teacher's answer, the rest the label", above=0,
+                                  high=1, group="data and model")
     use: str | None = option(None, "train with the kernels in a Python file of yours", metavar="FILE", group="run")
-    threads: int | None = option(None, "processor threads (default: all); the result does not depend on it", low=1,
-                                 group="run")
+    threads: int | None = option(None, "processor threads (default: all the fast ones); the result does not depend on "
+                                 "it", low=1, group="run")
     resume: bool = option(False, "go on with the run in --out; begin it where there is none", group="run")
     out: str | None = option(None, "folder of the run (default: runs/MODEL-N)", metavar="FOLDER", group="run")
 
 
 def run(options: Options, given: frozenset[str]) -> int:
     """Train as the options say; 0, or 130 through KeyboardInterrupt."""
-    machine.say_if_cold()
+    machine.tell_of_compiling()
     options, folder = _settled(options, given)
     machine.set_threads(options.threads)
     folder.create()
     model = build(options)
+    lineage = begin_with(model, options.weights) if options.weights else []
     if options.use is None:
         ahead.start(options.model, model.preprocess.crop or model.preprocess.size, _choices(options))
     dataset = _dataset(options)
+    targets = None
+    if options.teacher:
+        targets, taught = softened(dataset.train, options)
+        lineage = lineage + taught
     kernels = _kernels(options)
     print(dataset.info.text)
     print(f"trains on {_named(dataset.train)}, validates on {_named(dataset.val)}; {_left_alone(dataset.test)}")
@@ -64,7 +78,7 @@ def run(options: Options, given: frozenset[str]) -> int:
     print(_plan(options, folder), flush=True)
     if not folder.last.exists():
         folder.write_text(folder.config, cli.to_toml(dataclasses.replace(options, resume=False, out=None)))
-    finished = _fit(model, dataset, options, folder, kernels)
+    finished = _fit(model, dataset, options, folder, kernels, lineage, targets)
     finish(finished, dataset, options, folder)
     return 0
 
@@ -113,6 +127,49 @@ def build(options: Options) -> models.Model:
     return model
 
 
+def begin_with(model: models.Model, name: str) -> list[dict]:
+    """Give a fresh model the weights and statistics of another -> what that one and those before it were trained on."""
+    donor = _other("--weights", name)
+    try:
+        model.load_state(donor.state())
+    except UserError as error:
+        there, here = ({"model": one.name} | one.options for one in (donor, model))
+        flags = [f"--{key} {there[key]}" for key in ("model", "size", "width", "head")
+                 if key in there and there[key] != here.get(key)]
+        raise UserError(f"--weights {name}: it is {donor!r}, and these options make {model!r}; "
+                        f"add {' '.join(flags)}." if flags else f"--weights {name}: {error}") from None
+    return origins(donor)
+
+
+def _other(flag: str, name) -> models.Model:
+    """Another model that a flag names, one of our seven expressions."""
+    other = models.load(name)
+    if other.labels != tuple(data.LABELS):
+        raise UserError(f"{flag} {name}: it names {', '.join(other.labels)}, expected {', '.join(data.LABELS)}.")
+    return other
+
+
+def softened(split: data.Split, options: Options) -> tuple[np.ndarray, list[dict]]:
+    """Targets float32 (N,7) between a split's labels and the answers of a teacher, which sees each picture and its
+    mirror image (Hinton et al. 2015, arXiv:1503.02531) -> and what the teacher was trained on."""
+    teacher, share = _other("--teacher", options.teacher), np.float32(options.teacher_share)
+    print(f"{teacher.title} answers the {len(split):,} training pictures first", flush=True)
+    chances = softmax(evaluation.logits(teacher, split, flip=True), teacher.meta.get("temperature", 1.0))
+    labels = np.eye(len(data.LABELS), dtype=np.float32)[split.labels]
+    return (1 - share) * labels + share * chances.astype(np.float32), origins(teacher)
+
+
+def origins(model: models.Model) -> list[dict]:
+    """What a model, and those that it began with or learned from, were trained on."""
+    return [*model.meta.get("lineage", []), {"model": model.title, "trained_on": model.meta.get("trained_on", "?"),
+                                             "parameters": fingerprint(model)}]
+
+
+def fingerprint(model: models.Model) -> str:
+    """A checksum of a model's parameters: which weights these are, whatever file they came in."""
+    return hashlib.sha256(model.params.value.tobytes()).hexdigest()
+
+
 def _choices(options: Options) -> dict:
     """What the options say about the model beside its name and size."""
     wanted = {name: getattr(options, name) for name in ("width", "head", "dropout", "stage_dropout")}
@@ -132,10 +189,11 @@ def _kernels(options: Options) -> dict:
     return userkernels.announced(options.use)
 
 
-def _fit(model, dataset, options: Options, folder: runs.Folder, kernels: dict) -> training.Run:
+def _fit(model, dataset, options: Options, folder: runs.Folder, kernels: dict, lineage: list[dict],
+         targets) -> training.Run:
     about = {"data": sources.TOY if dataset.info.toy else pathlib.Path(options.data).name, "toy": dataset.info.toy,
              "note": TOY_NOTE if dataset.info.toy else "", "trained_on": _named(dataset.train),
-             "validated_on": _named(dataset.val)}
+             "validated_on": _named(dataset.val)} | ({"lineage": lineage} if lineage else {})
     if options.use:
         about["kernels"] = hashlib.sha256(pathlib.Path(options.use).read_bytes()).hexdigest()
     config = training.TrainConfig(**{field.name: getattr(options, field.name)
@@ -146,7 +204,7 @@ def _fit(model, dataset, options: Options, folder: runs.Folder, kernels: dict) -
     try:
         with ops.using(**kernels):
             return training.fit(model, dataset.train, dataset.val, config, folder=folder, resume=options.resume,
-                                show=show, about=about)
+                                show=show, about=about, targets=targets)
     except KeyboardInterrupt:
         if folder.last.exists():
             show.say(f"\nstopped and saved; go on with: {PROG} --resume --out {folder.path}")
@@ -187,7 +245,8 @@ def _named(split: data.Split) -> str:
 def _left_alone(test: data.Split) -> str:
     if len(test) == 0:
         return "there is no test split"
-    return f"{test.name} ({len(test):,}) is left alone, only `python -m tinyfer.evaluate --split private` reads it"
+    return (f"{test.name} ({len(test):,}) is left alone, only `python -m tinyfer.evaluate --model ... --split private` "
+            "reads it")
 
 
 def _plan(options: Options, folder: runs.Folder) -> str:

@@ -31,7 +31,7 @@ MIXUP_UNTIL = 0.9  # of all steps: the rest is trained on the pictures as they a
 SCHEDULES = ("constant", "step", "plateau", "cosine", "one-cycle")
 RATES = {"sgd": 0.03, "adam": 0.001, "adamw": 0.001}
 COLUMNS = ("epoch", "step", "seconds", "lr", "train_loss", "train_accuracy", "val_loss", "val_accuracy", "val_macro_f1",
-           "images_per_s", "data_share")
+           "images_per_s", "data_share", "size")
 
 
 @dataclass(frozen=True)
@@ -92,15 +92,16 @@ class Sums:
 
 
 class Run:
-    """A model in training. `epochs` is None until it is known how many fit."""
+    """A model in training. `epochs` is None until it is known how many fit. targets: see data.Batches."""
 
-    def __init__(self, model: models.Model, train: Split, val: Split, config: TrainConfig, about: dict | None = None):
+    def __init__(self, model: models.Model, train: Split, val: Split, config: TrainConfig, about: dict | None = None,
+                 targets: np.ndarray | None = None):
         if len(val) == 0:
             raise UserError("there are no pictures to validate on; hold some out with data.hold_out.")
         self.model, self.config, self.val, self.about = model, config, val, about or {}
-        self.train = train
+        self.train, self.targets = train, targets
         self._check_sizes()
-        self.batches = Batches(train, config.batch_size, model.preprocess, config.seed, config.augment, config.erasing)
+        self.batches = self._batches(model.preprocess.size)
         # A lone picture at the end has no batch statistics worth the name: leave it for the next epoch's order.
         alone = len(train) % config.batch_size == 1 and self.batches.steps_per_epoch > 1
         self.steps = self.batches.steps_per_epoch - alone
@@ -112,32 +113,39 @@ class Run:
         self.seconds = 0.0
         self.sums = Sums()
         self.rows: list[dict] = []
-        self.best: dict | None = None  # epoch, accuracy and confusion matrix of the best validation
+        self.best: dict | None = None  # epoch, size, accuracy and confusion matrix of the best validation
         self.plateau = {"factor": 1.0, "best": -1.0, "waited": 0}
-        self._identity = _identity(model, train, val, config, self.about)
+        self._identity = _identity(model, train, val, config, self.about, targets)
 
     def _check_sizes(self) -> None:
         """UserError where the network cannot take pictures of a size that it is to begin with."""
         for size in self.config.grow:
+            if size >= self.model.preprocess.size:
+                raise UserError(f"--grow {size}: the network's own pictures are {self.model.preprocess.size} pixels "
+                                f"wide; expected smaller ones to begin with.")
             try:
                 self.model.output_shape(self.model.preprocess.at(size).shape)
             except UserError as error:
                 raise UserError(f"--grow {size}: {self.model!r} cannot take pictures of that size: {error}") from None
 
     def size(self, epoch: int, epochs: int) -> int:
-        """The size of the pictures in an epoch, counted from 0, of so many."""
-        sizes, small = self.config.grow, round(self.config.grow_share * epochs)
+        """The size of the pictures in an epoch, counted from 0, of so many; the last one is always of the full size."""
+        sizes, small = self.config.grow, min(round(self.config.grow_share * epochs), epochs - 1)
         return sizes[epoch * len(sizes) // small] if sizes and epoch < small else self.model.preprocess.size
+
+    def _batches(self, size: int) -> Batches:
+        config = self.config
+        return Batches(self.train, config.batch_size, self.model.preprocess, config.seed, config.augment,
+                       config.erasing, size, self.targets)
 
     def take_size(self, size: int | None = None) -> None:
         """Make batches of pictures of the size that this epoch asks for (or of the one given).
 
         Where another size begins the moving average begins anew: the weights before were made for other pictures."""
-        config, epochs = self.config, self.epochs or 1
+        epochs = self.epochs or 1
         size = size or self.size(self.epoch, epochs)
         if size != self.batches.preprocess.size:
-            self.batches = Batches(self.train, config.batch_size, self.model.preprocess, config.seed, config.augment,
-                                   config.erasing, size)
+            self.batches = self._batches(size)
         if self.ema and self.step == 0 < self.epoch and size != self.size(self.epoch - 1, epochs):
             self.ema.restart()
 
@@ -207,6 +215,8 @@ class Run:
             self.sums = Sums(**where.pop("sums"))
             for name in self._COUNTERS:
                 setattr(self, name, where[name])
+            for figures in [*self.rows, *filter(None, [self.best])]:  # in older runs all were of the model's own size
+                figures.setdefault("size", self.model.preprocess.size)
         except (KeyError, TypeError, ValueError) as error:
             raise UserError(f"{path}: the run in it is incomplete ({error}); begin anew with another --out.") from error
 
@@ -215,14 +225,15 @@ def _short(value) -> str:
     return "none" if value is None else str(value)[:60]
 
 
-def _identity(model, train: Split, val: Split, config: TrainConfig, about: dict) -> dict:
+def _identity(model, train: Split, val: Split, config: TrainConfig, about: dict, targets) -> dict:
     """What must be the same for a run to go on to the same bits: settings, model, pictures, a student's kernels."""
     settings = dataclasses.asdict(config)
     del settings["checkpoint_every"]
     settings["grow"] = list(config.grow)  # as it comes back from JSON
     described = checkpoint.model_meta(model)
     return {"model": described["name"], **{name: described[name] for name in ("options", "preprocess")}, **settings,
-            "training_pictures": _digest(train), "validation_pictures": _digest(val), "kernels": about.get("kernels")}
+            "training_pictures": _digest(train), "validation_pictures": _digest(val), "kernels": about.get("kernels"),
+            "targets": None if targets is None else hashlib.sha256(targets.tobytes()).hexdigest()}
 
 
 def _digest(split: Split) -> str:
@@ -251,14 +262,16 @@ def class_weights(split: Split, how: str) -> np.ndarray:
 
 
 def fit(model: models.Model, train: Split, val: Split, config: TrainConfig | None = None, *, folder=None,
-        resume: bool = False, show: Show | None = None, about: dict | None = None) -> Run:
+        resume: bool = False, show: Show | None = None, about: dict | None = None,
+        targets: np.ndarray | None = None) -> Run:
     """Train `model` on one split, validate on another after each epoch; the finished run.
 
     folder (a runs.Folder): where checkpoints, log and curves go; resume: go on with the run that lies there, if any.
-    `about` goes into the model's meta: what it was trained on. Ctrl-C finishes the step, saves and raises
+    `about` goes into the model's meta: what it was trained on. targets (N,7) float32: what to learn in place of the
+    labels, see data.Batches. Ctrl-C finishes the step, saves and raises
     KeyboardInterrupt."""
     show = show or Show()
-    run = Run(model, train, val, config or TrainConfig(), about)
+    run = Run(model, train, val, config or TrainConfig(), about, targets)
     if folder and resume and folder.last.exists():
         run.restore(folder.last)
         folder.write_log(run.rows)
@@ -275,11 +288,22 @@ def fit(model: models.Model, train: Split, val: Split, config: TrainConfig | Non
             show.epoch(run)
             if folder:
                 run.save(folder.last)
-                folder.write_log(run.rows)
-                folder.refresh_curves(run.rows)
+                write_papers(run, folder, show)
             if interrupt.asked:
                 raise KeyboardInterrupt
     return run
+
+
+def write_papers(run: Run, folder, show: Show) -> None:
+    """The log and the curves, each written whole. Where somebody looks at one with a program that holds it, as
+    spreadsheets on Windows do, the next epoch writes it; after the last it is an error."""
+    for write in (folder.write_log, folder.refresh_curves):
+        try:
+            write(run.rows)
+        except UserError as error:
+            if run.finished:
+                raise
+            show.say(f"{error} Training goes on.")
 
 
 def train_epoch(run: Run, folder, show: Show, interrupt: Interrupt) -> None:
@@ -311,7 +335,8 @@ def train_epoch(run: Run, folder, show: Show, interrupt: Interrupt) -> None:
 
 
 def train_step(run: Run, x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
-    """One step on x (B,h,w,1), y (B,): forward, loss, backward, update -> the loss and the number of right answers."""
+    """One step on x (B,h,w,1), y (B,) or (B,7): forward, loss, backward, update -> the loss and the number of right
+    answers, each counted by its share of the target where that is divided."""
     model, config = run.model, run.config
     x, target = mixed(run, x, y)
     model.rng = generator(config.seed, "dropout", run.epoch, run.step)
@@ -330,12 +355,12 @@ def train_step(run: Run, x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
 
 
 def mixed(run: Run, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """x (B,h,w,1), y (B,) -> x and targets; with mixup pairs of pictures are blended and the targets are rows (B,7).
+    """x (B,h,w,1), y (B,) or (B,7) -> x and targets; with mixup pairs of pictures are blended, and rows of targets.
 
     One share lambda ~ Beta(a, a) a batch (Zhang et al. 2018, arXiv:1710.09412)."""
     if run.config.mixup == 0:
         return x, y
-    rows = np.eye(len(run.model.labels), dtype=np.float32)[y]
+    rows = np.eye(len(run.model.labels), dtype=np.float32)[y] if y.ndim == 1 else y
     if run.global_step >= MIXUP_UNTIL * run.total_steps:
         return x, rows
     rng = generator(run.config.seed, "mixup", run.epoch, run.step)
@@ -344,15 +369,20 @@ def mixed(run: Run, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarra
 
 
 def validate(run: Run, folder) -> None:
-    """Close the epoch with its row of figures; keep the model as best where its validation accuracy is the highest."""
-    start = time.perf_counter()
+    """Close the epoch with its row of figures; keep the model as best where its validation accuracy is the highest.
+
+    Validated is at the size that was trained at: a network answers other sizes far worse. So of a run that grows, the
+    best is the best at its largest size."""
+    start, size = time.perf_counter(), run.batches.preprocess.size
     with run.averaged():
-        logits = evaluation.logits(run.model, run.val)
+        logits = evaluation.logits(run.model, run.val, size=size)
         scores = Scores.of(run.val.labels, logits.argmax(axis=1), run.model.labels)
-        better = run.best is None or scores.accuracy > run.best["accuracy"]
+        better = run.best is None or (size, scores.accuracy) > (run.best["size"], run.best["accuracy"])
         if better:
-            run.best = {"epoch": run.epoch + 1, "accuracy": scores.accuracy, "confusion": scores.confusion.tolist()}
-        run.model.meta = {**run.about, "epoch": run.epoch + 1, "val_accuracy": scores.accuracy, "seed": run.config.seed}
+            run.best = {"epoch": run.epoch + 1, "size": size, "accuracy": scores.accuracy,
+                        "confusion": scores.confusion.tolist()}
+        run.model.meta = {**run.about, "epoch": run.epoch + 1, "val_accuracy": scores.accuracy, "val_size": size,
+                          "seed": run.config.seed}
         if folder and better:
             models.save(run.model, folder.best)
         if folder and run.epoch + 1 == run.epochs:
@@ -361,7 +391,9 @@ def validate(run: Run, folder) -> None:
     run.seconds += time.perf_counter() - start
     figures = (run.epoch + 1, run.global_step, run.seconds, run.rate(run.global_step - 1),
                sums.loss / sums.pictures, sums.correct / sums.pictures, cross_entropy(logits, run.val.labels),
-               scores.accuracy, scores.macro_f1, sums.pictures / sums.seconds, sums.waiting / sums.seconds)
+               scores.accuracy, scores.macro_f1, sums.pictures / sums.seconds, sums.waiting / sums.seconds, size)
+    if run.rows and size != run.rows[-1]["size"]:
+        run.plateau = {**run.plateau, "best": -1.0, "waited": 0}  # another size's accuracies are no measure
     run.rows.append(dict(zip(COLUMNS, figures, strict=True)))
     follow_plateau(run, scores.accuracy)
     run.epoch, run.step, run.sums = run.epoch + 1, 0, Sums()

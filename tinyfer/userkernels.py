@@ -85,7 +85,7 @@ def run_file(path: pathlib.Path) -> types.ModuleType:
     module = importlib.util.module_from_spec(spec)
     module.__file__ = str(path)
     try:
-        code = compile(path.read_text(encoding="utf-8"), str(path), "exec")
+        code = compile(path.read_text(encoding="utf-8-sig"), str(path), "exec")  # Notepad's mark is no syntax error
     except SyntaxError as error:
         raise UserError(f"{path}:{error.lineno}: this is not valid Python, {error.msg}") from error
     except ValueError as error:  # no UTF-8, or null bytes
@@ -290,15 +290,17 @@ def _check_compiled(op: str, f, fast, path) -> None:
 def _njit(f, **options) -> Callable:
     """f compiled, never cached, together with the plain functions of its own file that it calls.
 
-    A function that says prange is compiled for all cores: that is what it means."""
+    A function that says prange is compiled for all cores: that is what it means. One that it calls is compiled for the
+    core that calls it: Numba's own pool of threads, which is what macOS has, ends the program where loops nest."""
     assert isinstance(f, types.FunctionType)
     compiled = dict(f.__globals__)  # the names that f sees, the plain functions of its file replaced by compiled ones
     reached = _reached(f)
-    parallel = any("prange" in g.__code__.co_names for g in reached.values())
+    wide = {name for name, g in reached.items() if "prange" in g.__code__.co_names}
+    inner = {called for name in wide for called in _reached(reached[name]) if called != name}
 
     def build(g):
         twin = types.FunctionType(g.__code__, compiled, g.__name__, g.__defaults__, g.__closure__)
-        return numba.njit(parallel=parallel and "prange" in g.__code__.co_names, **options)(twin)
+        return numba.njit(parallel=g.__name__ in wide - inner, **options)(twin)
 
     for name, g in reached.items():
         compiled[name] = build(g)

@@ -104,7 +104,7 @@ def play(options: Options) -> int:
     source = capture.open_source(options.source, options.width, options.height)
     feed = None
     try:
-        machine.say_if_cold()
+        machine.tell_of_compiling()
         machine.set_threads(options.threads)
         with ops.using(**_kernels(options)):
             live = make_session(options, model_name(options, source), source.stills)
@@ -136,7 +136,7 @@ def teach(options: Options) -> int:
     try:
         if not source.live:
             raise UserError(f"--source {source.name}: teaching needs a camera, before which you show what it asks for.")
-        machine.say_if_cold()
+        machine.tell_of_compiling()
         machine.set_threads(options.threads)
         live = make_session(options, model_name(options, source), stills=False)
         pupil = lesson.Lesson(feed, live, options.pictures, _answer)
@@ -171,7 +171,7 @@ def browse(options: Options, given: frozenset[str]) -> int:
     """Serve the page until Ctrl-C. The engine works in this thread, the server in others."""
     _refuse(NOT_IN_BROWSER, given, "--browser: the page itself takes the camera or a file, and stores nothing")
     print(NOTICE)
-    machine.say_if_cold()
+    machine.tell_of_compiling()
     machine.set_threads(options.threads)
     with ops.using(**_kernels(options)):
         model = models.load(options.model or "lite")
@@ -199,7 +199,7 @@ def make_session(options: Options, model, stills: bool) -> Session:
 
 def described(model: models.Model) -> str:
     """The model in a few words, with what it is for."""
-    return f"{model.name}{f' ({DRAWN_ONLY})' if drawn_only(model) else ''}"
+    return f"{model.title}{f' ({DRAWN_ONLY})' if drawn_only(model) else ''}"
 
 
 def told(options: Options, live: Session, source: Source) -> str:

@@ -7,25 +7,32 @@ written by `python -m tools.search`)."""
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.transforms import Bbox
 
 from tinyfer import checkpoint, cli, plots
+from tinyfer.errors import UserError
 from tools import papers, search
 from tools.fast import README, filled
 
 PAGE, PICTURE = papers.ROOT / "docs" / "results.md", papers.ROOT / "docs" / "images" / "results.svg"
 COLOURS = {"lite": plots.BLUE, "vgg": plots.ORANGE}  # on every picture of models
+BUDGETS = ("10min", "30min", "2h")  # recipes, and the runs made by them
+# where a label may stand beside its point, in points, the best first
+PLACES = [(side, up) for ups in ((0, 9, -9), (18, -18), (27, -27)) for side in (9, -9) for up in ups]
 VIEWS = ("one view", "picture and mirror image", "ten views")
 TEXT = """# What was reached, and by which settings
 
 Written by `python -m tools.results` from the logs in `docs/runs`. FER-2013, one network, no other data and no
-pretrained weights: trained on Training (28,709 pictures), every choice made on PublicTest (3,589 pictures),
+weights from elsewhere: trained on Training (28,709 pictures), every choice made on PublicTest (3,589 pictures),
 PrivateTest never read. A figure on PublicTest is that of the last epoch's model; the standard error of one is 0.8
 points.
 
@@ -33,9 +40,12 @@ points.
 
 {runs}
 
-Ten views: the picture, moved by two pixels to each corner, and the mirror images of these five (of a model with
-crops: centre and corners). Columns are per cent right on PublicTest; brackets are 95 % intervals. Each run's settings
-stand in its folder: `python -m tinyfer.train --config docs/runs/RUN/config.toml --data fer2013.csv` does it again.
+Runs named like a recipe (`recipes/10min.toml` ...) were made with it, for what a person gets in so much time; a line
+joins them below. Ten views: the picture, moved by two pixels to each corner, and the mirror images of these five (of a
+model with crops: centre and corners). Columns are per cent right on PublicTest; brackets are 95 % intervals. Each
+run's settings stand in its folder: `python -m tinyfer.train --config docs/runs/RUN/config.toml --data fer2013.csv`
+does it again; where they name minutes, as many epochs as the machine can do in them. A run that began with the weights
+of another, or learned from its answers, has its epochs after those of that other; its minutes are all of them.
 
 ![Accuracy by minutes of training](images/results.svg)
 
@@ -43,7 +53,7 @@ stand in its folder: `python -m tinyfer.train --config docs/runs/RUN/config.toml
 
 Short runs that differ from their base in one setting: `python -m tools.search --data fer2013.csv --out ~/searches`
 ([tools/search.toml](../tools/search.toml)). Per cent right on PublicTest by one view after the last epoch. What
-helps a short run need not help a long one: noise in pictures and labels pays late, a quick start pays early.
+helps a small, short run need not help a large, long one.
 
 {searches}
 """
@@ -55,16 +65,23 @@ class Options:
 
 
 class Result(NamedTuple):
-    """A run of docs/runs with scores: its folder's name, its scores.json, its log and its settings."""
+    """A run of docs/runs with scores: its folder's name, its scores.json, its log and its settings, and the runs whose
+    weights it began with or learned from, however far back."""
 
     name: str
     scores: dict
     log: list[dict[str, float]]
     settings: dict
+    before: tuple[Result, ...] = ()
+
+    @property
+    def own_minutes(self) -> float:
+        return self.log[-1]["seconds"] / 60
 
     @property
     def minutes(self) -> float:
-        return self.log[-1]["seconds"] / 60
+        """All that it took, the runs before this one included."""
+        return self.own_minutes + sum(earlier.own_minutes for earlier in self.before)
 
     @property
     def threads(self) -> int:
@@ -78,7 +95,19 @@ def results() -> list[Result]:
     """Every run that was scored, the best by ten views first."""
     found = [Result(path.parent.name, json.loads(path.read_text()), papers.read_log(path.parent),
                     cli.read_toml(path.parent / "config.toml")) for path in papers.RUNS.glob("*/scores.json")]
+    by_weights = {weights: result for result in found for weights in result.scores.get("parameters", ())}
+    found = [result._replace(before=_before(result, by_weights)) for result in found]
     return sorted(found, key=lambda result: -result.accuracy("ten views"))
+
+
+def _before(result: Result, by_weights: dict[str, Result]) -> tuple[Result, ...]:
+    """The runs whose weights a run began with or learned from, the first one first; each once, whether its own file or
+    what was shipped of it was used."""
+    weights = result.scores.get("before", ())
+    if unknown := set(weights) - by_weights.keys():
+        raise UserError(f"docs/runs/{result.name}: it began with or learned from weights whose run is not in "
+                        f"docs/runs ({', '.join(sorted(unknown))}); ship that run's papers, too.")
+    return tuple({by_weights[one].name: by_weights[one] for one in weights}.values())
 
 
 def main(options: Options) -> int:
@@ -101,12 +130,12 @@ def page(found: list[Result]) -> str:
 def run_table(found: list[Result]) -> str:
     """A line a run."""
     lines = ["| run | network | seed | epochs | minutes | threads | one view | with mirror image | ten views "
-             "| calibration error | shipped as |", "|---|---|---:|---:|---:|---:|---:|---:|---|---:|---|"]
+             "| calibration error, ten views | shipped as |", "|---|---|---:|---:|---:|---:|---:|---:|---|---:|---|"]
     for result in found:
         one, mirrored, ten = (result.scores["views"][view] for view in VIEWS)
         low, high = ten["interval"]
         lines.append(f"| [{result.name}](runs/{result.name}/log.csv) | {network(result.settings)} "
-                     f"| {result.settings['seed']} | {len(result.log)} | {result.minutes:.0f} | {result.threads} "
+                     f"| {result.settings['seed']} | {epochs(result)} | {result.minutes:.0f} | {result.threads} "
                      f"| {100 * one['accuracy']:.2f} | {100 * mirrored['accuracy']:.2f} "
                      f"| **{100 * ten['accuracy']:.2f}** [{100 * low:.1f}, {100 * high:.1f}] "
                      f"| {100 * ten['calibration_error']:.1f} % | {result.scores['shipped_as'] or '–'} |")
@@ -121,17 +150,23 @@ def machines(found: list[Result]) -> str:
 def shipped_table(found: list[Result]) -> str:
     """The README's table: a line a shipped model."""
     shipped = [result for result in found if result.scores["shipped_as"]]
-    lines = ["| model | file | one view | ten views | calibration error | trained |", "|---|---:|---:|---|---:|---|"]
+    lines = ["| model | file | one view | ten views | calibration error, one view | trained |",
+             "|---|---:|---:|---|---:|---|"]
     for result in shipped:
         one, _, ten = (result.scores["views"][view] for view in VIEWS)
         low, high = ten["interval"]
         threads = f"{result.threads} thread{'s' if result.threads > 1 else ''}"
         lines.append(f"| `{result.scores['shipped_as']}` | {result.scores['bytes'] / 1e6:.1f} MB "
                      f"| {100 * one['accuracy']:.1f} % | **{100 * ten['accuracy']:.1f} %** [{100 * low:.1f}, "
-                     f"{100 * high:.1f}] | {100 * one['calibration_error']:.1f} % | [{len(result.log)} epochs, "
+                     f"{100 * high:.1f}] | {100 * one['calibration_error']:.1f} % | [{epochs(result)} epochs, "
                      f"{result.minutes:.0f} minutes on {threads}](docs/runs/{result.name}/log.csv) |")
     return "\n".join([*lines, "", f"Per cent right on PublicTest, in brackets the 95 % interval; trained on "
                                   f"{machines(shipped)}."])
+
+
+def epochs(result: Result) -> str:
+    """How many a run did, after those of the runs that it began with."""
+    return " + ".join(str(len(run.log)) for run in (*result.before, result))
 
 
 def network(settings: dict) -> str:
@@ -181,16 +216,13 @@ def picture(found: list[Result]) -> Figure:
     figure = plots.empty_figure(7.5, 4.2)
     axes = figure.subplots()
     plots.clean(axes)
-    last, drop = math.inf, 0
-    for result in found:  # the best first: a label that would lie on the one before goes below it
+    budgets = sorted((result.minutes, 100 * result.accuracy("ten views")) for result in found if result.name in BUDGETS)
+    axes.plot(*np.array(budgets).reshape(-1, 2).T, color=plots.FAINT, linewidth=1.2, zorder=1)
+    for result in found:
         low, high = (100 * end for end in result.scores["views"]["ten views"]["interval"])
         right, colour = 100 * result.accuracy("ten views"), COLOURS.get(result.settings["model"], plots.GREEN)
         axes.plot([result.minutes] * 2, [low, high], color=colour, linewidth=4, alpha=0.25, solid_capstyle="butt")
         axes.plot(result.minutes, right, "o", color=colour, markersize=7)
-        drop = drop + 11 if last - right < 0.4 else 0
-        last = right
-        axes.annotate(f"{result.name}: {right:.1f}", (result.minutes, right), xytext=(9, -drop),
-                      textcoords="offset points", va="center", fontsize=9, color=plots.INK)
     axes.set_xscale("log")
     ticks = [tick for tick in (5, 10, 20, 30, 60, 120, 240, 480)
              if not found or tick <= 3 * max(result.minutes for result in found)]
@@ -198,8 +230,30 @@ def picture(found: list[Result]) -> Figure:
     axes.minorticks_off()
     axes.set_title("per cent right on PublicTest, ten views, by training time", loc="left", fontsize=11,
                    color=plots.INK)
-    axes.set_xlim(4, 2.5 * max([30.0, *(result.minutes for result in found)]))
+    axes.set_xlim(4, 4 * max([30.0, *(result.minutes for result in found)]))
+    label(axes, [(f"{result.name}: {100 * result.accuracy('ten views'):.1f}", result.minutes,
+                  100 * result.accuracy("ten views")) for result in found], budgets)
     return figure
+
+
+def label(axes: Axes, points: list[tuple[str, float, float]], line: list[tuple[float, float]]) -> None:
+    """A name beside each point (name, x, y): at the first place where no other name, no point and no piece of the line
+    lies; where there is none, at the last."""
+    ends = axes.transData.transform(np.array(line).reshape(-1, 2))
+    steps = np.linspace(0, 1, 100)[:, None]
+    taken = [Bbox.from_extents(x - 5, y - 5, x + 5, y + 5) for x, y in
+             axes.transData.transform([point[1:] for point in points] or np.empty((0, 2)))]
+    taken += [Bbox.from_extents(x - 1, y - 1, x + 1, y + 1) for start, end in itertools.pairwise(ends)
+              for x, y in start + steps * (end - start)]
+    for name, x, y in points:
+        for right, up in PLACES:
+            text = axes.annotate(name, (x, y), xytext=(right, up), textcoords="offset points", va="center",
+                                 ha="left" if right > 0 else "right", fontsize=9, color=plots.INK)
+            place = text.get_window_extent()
+            if not place.count_overlaps(taken) or (right, up) == PLACES[-1]:
+                taken.append(place)
+                break
+            text.remove()
 
 
 if __name__ == "__main__":

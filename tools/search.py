@@ -47,7 +47,7 @@ class Trial(NamedTuple):
 
     @property
     def folder(self) -> str:
-        """Where it lies, below a folder of runs: short/rate-0.1-seed-1."""
+        """Where it lies, below a folder of runs: small/rate-0.1-seed-1."""
         return f"{self.group}/{slug(self.variant)}-seed-{self.seed}"
 
 

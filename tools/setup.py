@@ -167,9 +167,11 @@ def alone():
     with open(__file__) as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        except BlockingIOError:
             say("another set-up is running: waiting for it")
             fcntl.flock(lock, fcntl.LOCK_EX)
+        except OSError:  # a disk that knows no such locks, as some in a network: as on Windows
+            pass
         yield
 
 

@@ -5,7 +5,8 @@
 
 What is shipped is final.npz, the last epoch's model, which no figure was chosen by. Its temperature is fitted on
 PublicTest. Written are tinyfer/weights/NAME.npz, with matrices as float16, and docs/runs/RUN: the run's settings, log
-and curves, and scores.json, how such a file does on PublicTest by one view, two and ten."""
+and curves, and scores.json, how such a file does on PublicTest by one view, two and ten, and which weights it is made
+of: its own and those that it began with or learned from."""
 
 from __future__ import annotations
 
@@ -16,7 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tinyfer import cli, evaluation, models, runs, sources
+from tinyfer import cli, evaluation, models, runs, sources, train
 from tinyfer.bench import facts
 from tinyfer.cli import option
 from tinyfer.errors import UserError
@@ -50,15 +51,19 @@ def main(options: Options) -> int:
     if dataset.info.toy or len(dataset.val) == 0:
         raise UserError(f"--data {options.data}: it has no PublicTest to calibrate on.")
     model = models.load(folder.final)
-    if model.meta["trained_on"] != f"Training ({len(dataset.train):,} pictures)":
-        raise UserError(f"{folder.final}: it was trained on {model.meta['trained_on']}, not on FER-2013's Training.")
+    for trained in (model.meta, *model.meta.get("lineage", ())):  # and whatever it began with
+        if trained["trained_on"] != f"Training ({len(dataset.train):,} pictures)":
+            raise UserError(f"{folder.final}: it was trained on {trained['trained_on']}, not on FER-2013's Training.")
     whole = evaluation.logits(model, dataset.val)
     model.meta |= {"temperature": fit_temperature(whole, dataset.val.labels), "protocol": PROTOCOL,
                    "licence": LICENCE}
     with tempfile.TemporaryDirectory() as scratch:
         path = models.WEIGHTS / f"{options.name}.npz" if options.name else pathlib.Path(scratch, "model.npz")
         models.save(model, path, half=True)
-        scores = reached(models.load(path), dataset.val) | {
+        shipped = models.load(path)
+        scores = reached(shipped, dataset.val, seen(shipped, dataset.val)) | {
+            "parameters": [train.fingerprint(model), train.fingerprint(shipped)],
+            "before": list(dict.fromkeys(earlier["parameters"] for earlier in model.meta.get("lineage", ()))),
             "float32_accuracy": accuracy(whole, dataset.val.labels), "shipped_as": options.name,
             "bytes": path.stat().st_size, "processor": facts.processor(), "cores": facts.cores()}
     into = papers.RUNS / folder.path.name
@@ -70,11 +75,15 @@ def main(options: Options) -> int:
     return 0
 
 
-def reached(model: models.Model, split) -> dict:
-    """How a model does on a split, by every way of looking at its pictures."""
+def seen(model: models.Model, split) -> dict[str, np.ndarray]:
+    """A model's logits (N,7) for a split by every way of looking at its pictures."""
+    return {name: evaluation.logits(model, split, **ways) for name, ways in VIEWS.items()}
+
+
+def reached(model: models.Model, split, views: dict[str, np.ndarray]) -> dict:
+    """How well a model does on a split by what it said of it."""
     found: dict = {"model": repr(model), "split": split.name, "views": {}}
-    for name, ways in VIEWS.items():
-        logits = evaluation.logits(model, split, **ways)
+    for name, logits in views.items():
         scores = Scores.of(split.labels, logits.argmax(axis=1), model.labels)
         error = reliability(softmax(logits, model.meta.get("temperature", 1.0)), split.labels).error
         found["views"][name] = scores.as_dict() | {"calibration_error": error}

@@ -158,7 +158,7 @@ def difference(mine, found, threads: int, name: str, said: str) -> Fault:
 
 def collected(mine: Handin) -> str:
     """The first array to which a prange adds as a whole, in an order of Numba's own; "" if there is none."""
-    functions = [f for f in ast.parse(mine.path.read_text(encoding="utf-8")).body if getattr(f, "name", "") == OP]
+    functions = [f for f in ast.parse(mine.path.read_text(encoding="utf-8-sig")).body if getattr(f, "name", "") == OP]
     loops = [loop for loop in ast.walk(functions[-1]) if isinstance(loop, ast.For) and "prange" in ast.dump(loop.iter)]
     for loop in loops:
         made = {at.id for line in ast.walk(loop) if isinstance(line, ast.Assign)

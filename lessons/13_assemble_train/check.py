@@ -6,8 +6,8 @@ import itertools
 import numpy as np
 
 from lessons.checking import fail, hold, note, rng, told
-from tinyfer import data, layers, models, ops, optim, reference, seeds
-from tinyfer.kernels.compile import is_cold
+from tinyfer import data, layers, machine, models, ops, optim, reference, seeds
+from tinyfer.kernels.compile import announce
 
 WIDTHS, SIZE, DROPOUT = (8, 16, 32, 64), 24, 0.2  # of the engine's micro
 BATCH, STEPS, RATE = 14, 5, 0.02
@@ -77,8 +77,7 @@ def test_what_backward_answers(mine):
 
 def test_real_layers(mine):
     """convolution, norm, ReLU, pool, flatten, dense: your dx and gradients are the engine's, to the bit."""
-    if is_cold():
-        mine.say("the engine's kernels are compiled first, once: about a minute")
+    announce(lambda: mine.say(machine.COMPILING))
     draw = rng("real layers")
     chain = [layers.Conv2d(2, 4, 3, draw), layers.BatchNorm2d(4), layers.ReLU(), layers.MaxPool2d(2), layers.Flatten(),
              layers.Dense(36, 3, draw)]  # fmt: skip

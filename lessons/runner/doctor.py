@@ -11,6 +11,8 @@ import tempfile
 import time
 from collections.abc import Callable
 
+from tinyfer.places import SETUP
+
 from . import course
 from .course import shown
 from .verdict import colour, say
@@ -41,13 +43,13 @@ Finding = tuple[
 
 def _python() -> Finding:
     good = (3, 10) <= sys.version_info[:2]
-    return good, f"Python {platform.python_version()} at {sys.executable}", "install Python 3.12 and run make setup!"
+    return good, f"Python {platform.python_version()} at {sys.executable}", f"install Python 3.12 and run {SETUP}!"
 
 
 def _packages() -> Finding:
     names = ("numpy", "numba", "matplotlib", "pytest", "hypothesis")
     missing = [name for name in names if importlib.util.find_spec(name) is None]
-    return not missing, f"packages: {', '.join(names)}", f"missing: {', '.join(missing)}: make setup!"
+    return not missing, f"packages: {', '.join(names)}", f"missing: {', '.join(missing)}: {SETUP}!"
 
 
 def _timed(work: Callable[[], object]) -> float:
@@ -59,7 +61,7 @@ def _timed(work: Callable[[], object]) -> float:
 def _kernels() -> Finding:
     from tinyfer import machine
 
-    machine.say_if_cold()
+    machine.tell_of_compiling()
 
     def one():
         import numpy as np
@@ -73,7 +75,7 @@ def _kernels() -> Finding:
         return True, f"kernels compile and run ({_timed(one):.1f} s)", ""
     except Exception as error:
         told = str(error).strip().splitlines()
-        return False, f"kernels: {type(error).__name__} {told[0] if told else ''}", "run make setup again!"
+        return False, f"kernels: {type(error).__name__} {told[0] if told else ''}", f"run {SETUP} again!"
 
 
 def _processor() -> Finding:

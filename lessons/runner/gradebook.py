@@ -112,7 +112,7 @@ def _result(handed: Handed, lesson: Lesson, seconds: float | None) -> grading.Re
     with handed.laid_out(lesson) as path:
         result = grading.grade(lesson, path, seconds=seconds, apart=path.parent.parent)
         short = pathlib.Path("work", path.name)
-        result.trouble = result.trouble.replace(shown(path), str(short))
+        result.trouble = result.trouble.replace(shown(path), short.as_posix())
         result.path = short
     return result
 

@@ -198,9 +198,9 @@ class Child:
         if "Timeout (" in text or self._gave_up:
             return (f"{place}: still running after {seconds:g} s{during}. Is there a loop that never ends, or one that "
                     "grows too fast?")  # fmt: skip
-        if "Fatal Python error" in text or (code is not None and code < 0):
-            kind = re.search(r"Fatal Python error: (.*)", text)
-            why = kind[1] if kind else f"signal {-code}, which is often memory running out"
+        kind = re.search(r"(?:Fatal Python error|Windows fatal exception): (.*)", text)
+        if kind or (code is not None and code < 0):
+            why = kind[1] if kind else f"signal {-(code or 0)}, which is often memory running out"
             return f"{place}: the program crashed{during}: {why}. Does a compiled loop write outside of its array?"
         if check:
             return f"{place}: the program ended{during}; does the file call exit()?"

@@ -18,7 +18,6 @@ import contextlib
 import importlib
 import pathlib
 import shutil
-import sys
 import time
 import types
 from collections.abc import Callable
@@ -81,9 +80,6 @@ class Options:
 
 def main(argv: list[str]) -> int:
     """Run the command; its exit status."""
-    if hasattr(sys.stdout, "reconfigure"):
-        sys.stdout.reconfigure(errors="replace")
-        sys.stderr.reconfigure(errors="replace")  # type: ignore[union-attr]
     return cli.status(Options, run, argv, prog=PROG, description=__doc__.partition(": ")[2].partition("\n")[0])
 
 

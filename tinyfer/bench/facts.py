@@ -7,7 +7,6 @@ import os
 import pathlib
 import platform
 import shutil
-import subprocess
 import sys
 import time
 
@@ -15,6 +14,7 @@ import numba
 
 from tinyfer import __version__
 from tinyfer.kernels import compile as compiling
+from tinyfer.machine import output
 
 BUSY = 0.5  # of each core: where others use more, a measurement cannot be right ...
 NOTICED = 0.1  # ... and where they use more than this, it is doubtful
@@ -33,13 +33,13 @@ def machine(threads: int) -> dict:
 def processor() -> str:
     """The processor's name as the operating system tells it."""
     if sys.platform == "darwin":
-        return _output("sysctl", "-n", "machdep.cpu.brand_string") or platform.machine()
+        return output("sysctl", "-n", "machdep.cpu.brand_string") or platform.machine()
     if sys.platform == "win32":
         import winreg
 
         key = winreg.OpenKey(winreg.HKEY_LOCAL_MACHINE, r"HARDWARE\DESCRIPTION\System\CentralProcessor\0")
         return str(winreg.QueryValueEx(key, "ProcessorNameString")[0]).strip()
-    for text in (_read("/proc/cpuinfo"), _output("lscpu")):
+    for text in (_read("/proc/cpuinfo"), output("lscpu")):
         for line in text.splitlines():
             name, _, value = line.partition(":")
             if name.strip().lower() in ("model name", "hardware") and value.strip() not in ("", "-"):
@@ -61,13 +61,6 @@ def _read(path: str) -> str:
     try:
         return pathlib.Path(path).read_text(encoding="utf-8", errors="replace")
     except OSError:
-        return ""
-
-
-def _output(*command: str) -> str:
-    try:
-        return subprocess.run(command, capture_output=True, text=True, timeout=10).stdout.strip()
-    except (OSError, subprocess.TimeoutExpired):
         return ""
 
 

@@ -22,14 +22,16 @@ _PAUSE = 0.05  # seconds between two looks at whether the consumer is still ther
 
 
 class Batches:
-    """An endless supply of batches (x float32 (B,h,w,1), y int64 (B,)) from a split, by epoch and step.
+    """An endless supply of batches (x float32 (B,h,w,1), y int64 (B,)) from a split, by epoch and step; with `targets`
+    (N,7), the share of each class in each picture, y is rows of these, float32 (B,7).
 
     Every epoch shows every picture once, in its own order; the last batch is short where the number does not divide.
     `augment` is "none", "light", "strong" or a Recipe, `erasing` replaces its probability of an erased box, and `size`
     trains at another picture size than the model's (the crop in proportion), for training that grows."""
 
     def __init__(self, split: Split, batch_size: int, preprocess: Preprocess, seed: int,
-                 augment: str | Recipe = "light", erasing: float | None = None, size: int | None = None):
+                 augment: str | Recipe = "light", erasing: float | None = None, size: int | None = None,
+                 targets: np.ndarray | None = None):
         if len(split) == 0:
             raise UserError(f"split {split.name!r} has no pictures, so there is nothing to make batches of; load data "
                             f"that has this split, or hold some pictures out with data.hold_out.")
@@ -40,30 +42,30 @@ class Batches:
         self.seed = seed
         self.recipe = recipe(augment, erasing)
         self._images = np.ascontiguousarray(self.preprocess.prepare(split.images))
-        self._labels = split.labels
+        self._targets = split.labels if targets is None else targets
         self._order = (-1, np.zeros(0, np.int64))  # the epoch last asked for, and its order
 
     @property
     def steps_per_epoch(self) -> int:
         """Batches in an epoch, the last and perhaps shorter one included."""
-        return -(-len(self._labels) // self.batch_size)
+        return -(-len(self._targets) // self.batch_size)
 
     def order(self, epoch: int) -> np.ndarray:
         """The epoch's order of the pictures: int64 (N,)."""
         known, order = self._order
         if known != epoch:
-            order = generator(self.seed, "order", epoch).permutation(len(self._labels))
+            order = generator(self.seed, "order", epoch).permutation(len(self._targets))
             self._order = (epoch, order)
         return order
 
     def batch(self, epoch: int, step: int) -> tuple[np.ndarray, np.ndarray]:
-        """The batch of one step, always the same: x float32 (B,h,w,1) and y int64 (B,)."""
+        """The batch of one step, always the same: x float32 (B,h,w,1) and y."""
         if not 0 <= step < self.steps_per_epoch:
             raise IndexError(f"step {step} of an epoch of {self.steps_per_epoch} steps")
         index = self.order(epoch)[step * self.batch_size:(step + 1) * self.batch_size]
         rng = generator(self.seed, "augment", epoch, step)
         drawn = draw(self.recipe, len(index), self.preprocess, rng)
-        return augmented(self._images, index, drawn, self.preprocess.side), self._labels[index]
+        return augmented(self._images, index, drawn, self.preprocess.side), self._targets[index]
 
     def iterate(self, epoch: int, first_step: int = 0) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """The epoch's batches from first_step on, made up to AHEAD steps ahead by a thread.

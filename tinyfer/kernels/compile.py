@@ -10,6 +10,7 @@ import hashlib
 import os
 import pathlib
 import time
+from collections.abc import Callable
 
 import numba
 from numba.core.registry import cpu_target
@@ -86,9 +87,20 @@ def _forget_old(base: pathlib.Path, current: pathlib.Path) -> None:
 CACHE = _kernel_cache()
 
 
-def is_cold() -> bool:
-    """True when no compiled kernel is on disk yet: the first run compiles for some seconds and should say so."""
-    return CACHE is None or next(CACHE.rglob("*.nbi"), None) is None
+_news: list[Callable[[], None]] = []  # what to call before anything is compiled
+
+
+def announce(say: Callable[[], None]) -> None:
+    """Have say() called once, before the first kernel is compiled that does not lie in the cache, if one is."""
+    _news[:] = [say]
+    if CACHE is None:  # all will be
+        _tell()
+
+
+def _tell() -> None:
+    while _news:
+        with contextlib.suppress(OSError, ValueError):  # nobody may be there to hear it any more
+            _news.pop()()
 
 
 @contextlib.contextmanager
@@ -105,19 +117,26 @@ def _only_writer():
     try:
         yield
     finally:
-        lock.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # Windows removes no file that another process has just opened
+            lock.unlink(missing_ok=True)
 
 
 def _saved_one_at_a_time(dispatcher):
     """The dispatcher with its cache guarded: of two processes that add to one index at once, as two first starts do,
     one would be forgotten, or its code be found under the other's name."""
-    save = dispatcher._cache.save_overload
+    load, save = dispatcher._cache.load_overload, dispatcher._cache.save_overload
+
+    def load_or_tell(signature, context):
+        found = load(signature, context)
+        if found is None:
+            _tell()
+        return found
 
     def save_alone(signature, compiled):
         with _only_writer():
             save(signature, compiled)
 
-    dispatcher._cache.save_overload = save_alone
+    dispatcher._cache.load_overload, dispatcher._cache.save_overload = load_or_tell, save_alone
     return dispatcher
 
 

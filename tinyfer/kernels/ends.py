@@ -1,6 +1,7 @@
 """What stands between and around the convolutions of a fused run: pooling, and the way in and out of it."""
 
 import numba
+import numpy as np
 
 from tinyfer.kernels.compile import kernel
 from tinyfer.kernels.tiles import call_finish, call_read
@@ -45,6 +46,25 @@ def activate(a, s, q, out, pixels, channels):
         for c in range(channels):
             z = s[c] * a[pixel * channels + c] + q[c]
             out[pixel * channels + c] = a.dtype.type(0) if z < 0 else z
+
+
+@kernel(parallel=True)
+def average_head(a, s, q, w, b, y, pixels):
+    """What a global average pooling and a dense layer, w (C,K) and b (K,), make of relu(s * a + q), a (N * pixels * C):
+    y (N,K)."""
+    channels, outputs = w.shape
+    for picture in numba.prange(len(y)):
+        mean = np.zeros(channels, np.float64)
+        for pixel in range(picture * pixels, (picture + 1) * pixels):
+            for c in range(channels):
+                z = s[c] * a[pixel * channels + c] + q[c]
+                mean[c] += a.dtype.type(0) if z < 0 else z
+        answer = np.zeros(outputs, np.float64)
+        for c in range(channels):
+            for k in range(outputs):
+                answer[k] += mean[c] / pixels * w[c, k]
+        for k in range(outputs):
+            y[picture, k] = answer[k] + b[k]
 
 
 @kernel(parallel=True)

@@ -1,4 +1,5 @@
 """A run of conv-BN-ReLU(-pool) blocks that only answers: everything that can be known before a picture comes is.
+Where global average pooling and a dense layer follow, its last kernel does them, too.
 
 Weights are transformed once, running statistics become one scale and one shift a channel, two buffers serve all layers
 in turn, and what is left to do is a list of kernels with their arguments. For few pictures it is less the products that
@@ -12,7 +13,7 @@ import numpy as np
 
 from tinyfer.kernels import tiles
 from tinyfer.kernels.compile import LANES
-from tinyfer.kernels.ends import activate, pool_raw
+from tinyfer.kernels.ends import activate, average_head, pool_raw
 from tinyfer.kernels.first import first_forward
 from tinyfer.kernels.fused import deferred
 from tinyfer.kernels.schemes import answering_tile, bands, block_tiles, weights_cost_most
@@ -69,9 +70,9 @@ class _Step:
 
 class FrozenRun:
     """The answers of a run of blocks to inputs of one shape (N,H,W,C) float32, by weights and running statistics as
-    they were when it was made."""
+    they were when it was made. head: weights (C,K) and bias (K,) of the dense layer behind an average pooling."""
 
-    def __init__(self, blocks, shape: tuple[int, ...]):
+    def __init__(self, blocks, shape: tuple[int, ...], head: tuple = ()):
         self.n, *size = self.shape = tuple(shape)
         self.workers = numba.get_num_threads()
         steps = []
@@ -79,6 +80,7 @@ class FrozenRun:
             steps.append(_Step(block, self.n, self.workers, *size))
             size = steps[-1].below
         self._lay_together(steps)
+        self._head, size = head, [len(head[1])] if head else size
         self._x, self._y = np.empty(shape, np.float32), np.empty((self.n, *size), np.float32)
         self._buffers = [np.empty(max(step.raw_size for step in steps), np.float32) for _ in range(2)]
         self._index = np.empty(self._buffers[0].size, np.uint8)
@@ -100,7 +102,7 @@ class FrozenRun:
         return tuple(shape) == self.shape and numba.get_num_threads() == self.workers
 
     def evaluate(self, x: np.ndarray) -> np.ndarray:
-        """x (N,H,W,C) -> y (N,H',W',K), a fresh array."""
+        """x (N,H,W,C) -> y (N,H',W',K), behind a head (N,K); a fresh array."""
         self._x[...] = x
         for kernel, arguments in self._program:
             kernel(*arguments)
@@ -117,9 +119,13 @@ class FrozenRun:
                 sign = np.where(step.scale < 0, np.float32(-1), np.float32(1))
                 self._program.append((pool_raw, (raw, sign, source, self._index, self.n, step.height, step.width,
                                                  step.outputs)))
-        y = self._y.reshape(-1)
-        self._program.append((activate, (source, before.scale, before.shift, y, y.size // before.outputs,
-                                         before.outputs)))
+        height, width, channels = before.below
+        if self._head:
+            last = average_head, (source, before.scale, before.shift, *self._head, self._y, height * width)
+        else:
+            y = self._y.reshape(-1)
+            last = activate, (source, before.scale, before.shift, y, y.size // channels, channels)
+        self._program.append(last)
 
     def _other(self, source: np.ndarray) -> np.ndarray:
         """The buffer that is not being read."""

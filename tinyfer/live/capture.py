@@ -30,6 +30,7 @@ PICTURES = frozenset((".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", 
 AHEAD = 4  # frames of a file that are read ahead
 STILL_SECONDS = 2.0  # for which a window shows a picture of a folder
 PATIENCE = 5.0  # seconds to wait for a camera that gives nothing
+LEAVE = 15  # seconds for the user to answer macOS, which asks whether a program may use the camera
 DARK = 6  # mean grey up to which a picture is black
 
 
@@ -128,6 +129,8 @@ class Camera(_Capture):
         self._word, self._size = word, (width, height)
         self.name = f"camera {word}"
         super().__init__()
+        if not self._capture.isOpened() and sys.platform == "darwin":
+            self._wait_for_leave()
         if not self._capture.isOpened():
             self._capture.release()
             raise UserError(f"--source {word}: {self._why_not()}")
@@ -145,6 +148,15 @@ class Camera(_Capture):
                 capture.set(what, value)
         capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)
         return capture
+
+    def _wait_for_leave(self) -> None:
+        """macOS asks the user when a program first wants the camera, and meanwhile OpenCV says that there is none."""
+        print(f"the camera does not open yet; if macOS asks whether it may be used here, allow it ({LEAVE} seconds)",
+              file=sys.stderr, flush=True)
+        end = clocks.perf_counter() + LEAVE
+        while not self._capture.isOpened() and clocks.perf_counter() < end:
+            clocks.sleep(1)
+            self.reopen()
 
     def _why_not(self) -> str:
         others = [number for number in cameras() if str(number) != self._word]
@@ -287,7 +299,7 @@ class Feed:
     seconds: what reading a frame takes, smoothed. A camera that gives nothing for `patience` seconds is a UserError in
     `get`."""
 
-    def __init__(self, source: Source, clock: Callable[[], float] = clocks.monotonic, patience: float = PATIENCE):
+    def __init__(self, source: Source, clock: Callable[[], float] = clocks.perf_counter, patience: float = PATIENCE):
         self.source = source
         self.dropped = self.damaged = 0
         self.seconds = 0.0

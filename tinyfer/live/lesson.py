@@ -91,10 +91,10 @@ class Lesson:
         self.feed.get(0.0)  # what has waited was seen before
         self.session.reset()
         crops: list[np.ndarray] = []
-        last, end = -np.inf, clocks.monotonic() + PATIENCE
+        last, end = -np.inf, clocks.perf_counter() + PATIENCE
         with tqdm(total=self.each, desc=f"  {label}", unit=" pictures", leave=False,
                   disable=not sys.stderr.isatty()) as bar:
-            while len(crops) < self.each and clocks.monotonic() < end:
+            while len(crops) < self.each and clocks.perf_counter() < end:
                 frame = self.feed.get(0.2)
                 if frame is None or frame.time - last < APART:
                     continue

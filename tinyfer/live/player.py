@@ -93,7 +93,7 @@ class Player:
         self._epoch: float | None = None  # when the frame of time 0 was due
         self._black_since: float | None = None
         self._told_black = False
-        self._toast, self._toast_end = "? shows the keys", clocks.monotonic() + TOAST
+        self._toast, self._toast_end = "? shows the keys", clocks.perf_counter() + TOAST
         self._canvas: np.ndarray | None = None
         chosen = session.reader.detector
         makers = {name: functools.partial(detectors.make, name, None, smallest) for name in CYCLE}
@@ -162,7 +162,7 @@ class Player:
         if not self.feed.black:
             self._black_since = None
             return ""
-        now = clocks.monotonic()
+        now = clocks.perf_counter()
         self._black_since = self._black_since or now
         if now - self._black_since < 1.5:
             return ""
@@ -177,10 +177,10 @@ class Player:
         reader = self.session.reader
         order = ("capture", "detect", "network", "draw")
         status = Status(
-            model=reader.model.name, source=self.feed.source.name, note=DRAWN_ONLY if drawn_only(reader.model) else "",
+            model=reader.model.title, source=self.feed.source.name, note=DRAWN_ONLY if drawn_only(reader.model) else "",
             fps=self.meter.fps, rates={stage: self.meter.rates.get(stage, 0.0) for stage in order}, bars=self._bars,
             mirror=self.mirror, help=self._help, paused=self._paused, warning=warning,
-            toast=self._toast if clocks.monotonic() < self._toast_end and self.window is not None else "",
+            toast=self._toast if clocks.perf_counter() < self._toast_end and self.window is not None else "",
             recording=None if self.video is None or self.window is None else self.video.seconds,
             heat=None if self._heat is None else self._heat_maps(view))
         return hud.draw(image, view, status)
@@ -194,20 +194,20 @@ class Player:
         return {face.track: heat for face, heat in zip(view.faces, maps, strict=True)}
 
     def _tell(self, sentence: str) -> None:
-        self._toast, self._toast_end = sentence, clocks.monotonic() + TOAST
+        self._toast, self._toast_end = sentence, clocks.perf_counter() + TOAST
 
     # ----------------------------------------------------------------------------------------------------------- keys
 
     def _keys(self, frame: Frame | None) -> None:
         """Handle what is pressed until the next frame is due: files are shown at their own speed."""
         assert self.window is not None
-        due = clocks.monotonic() + (0.03 if frame is None else 0.0)
+        due = clocks.perf_counter() + (0.03 if frame is None else 0.0)
         if frame is not None and not self.feed.source.live:
             self._epoch = self._epoch if self._epoch is not None else due - frame.time
             self._epoch = max(self._epoch, due - frame.time - 1 / self.feed.source.fps)  # late: do not hurry after it
             due = self._epoch + frame.time + 1 / self.feed.source.fps
         while True:
-            left = due - clocks.monotonic()
+            left = due - clocks.perf_counter()
             key = self.window.key(int(1000 * min(max(left, 0.001), 0.05)))
             if key:
                 self.press(key)

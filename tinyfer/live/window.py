@@ -17,13 +17,18 @@ from tinyfer.errors import UserError
 TITLE = "tinyfer"
 REMEDY = "use --headless with --csv or --record, or --browser to see it in a browser"
 _PROBE = "import cv2; cv2.namedWindow('tinyfer'); cv2.waitKey(1); cv2.destroyAllWindows()"
+_THERE = 0 if sys.platform == "darwin" else 1  # what WND_PROP_VISIBLE is at least: on macOS 0 while minimised
 _NAMES = {27: "q", 32: "p", 8: "q", 43: "+", 61: "+", 45: "-", 95: "-", 63: "?", 47: "?"}
+
+
+class NoDisplay(UserError):
+    """This session has no screen, as by ssh or in a container: nothing is broken."""
 
 
 def check() -> None:
     """UserError where no window can be opened, with what to do instead."""
     if sys.platform.startswith("linux") and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
-        raise UserError(f"no window can be opened: there is no display here (ssh, a container?); {REMEDY}.")
+        raise NoDisplay(f"no window can be opened: there is no display here (ssh, a container?); {REMEDY}.")
     try:
         probe = subprocess.run([sys.executable, "-c", _PROBE], capture_output=True, text=True, timeout=60)
     except subprocess.TimeoutExpired:
@@ -55,7 +60,7 @@ class Window:
     def key(self, milliseconds: int = 1) -> str:
         """The key pressed within that time, "" for none, "q" also for the window's own close button."""
         code = self._cv2.waitKey(max(1, milliseconds))
-        if self._cv2.getWindowProperty(self._title, self._cv2.WND_PROP_VISIBLE) < 1:
+        if self._cv2.getWindowProperty(self._title, self._cv2.WND_PROP_VISIBLE) < _THERE:
             return "q"
         if code < 0:
             return ""

@@ -10,6 +10,7 @@ const SEND = 1 / 30;        // seconds between frames, at least
 const $ = (id) => document.getElementById(id);
 const video = $("video"), picture = $("picture"), stage = $("stage");
 const page = Math.random().toString(36).slice(2, 12);
+const introduction = $("nobody").textContent;
 const grabbed = document.createElement("canvas");
 
 let about = {labels: [], colours: {}, faint: "#9aa3ad", model: "", note: ""};
@@ -23,6 +24,8 @@ let leader = null;          // the largest face's track, until another is clearl
 let past = [];              // {time, track, leads, probabilities}
 let rate = 0, lastAnswer = 0;
 let toldAt = 0, toldWhat = "";
+let playing = "";           // the video file's name
+let shown = null;           // the answer on display
 
 const now = () => performance.now() / 1000;
 const percent = (p) => Math.round(100 * p);
@@ -50,8 +53,13 @@ function stop() {
   past = [];
   chosen = leader = null;
   rate = 0;
+  stage.classList.add("empty");
+  video.hidden = picture.hidden = $("pause").disabled = true;
+  $("past").hidden = false;
+  setPaused(false);
   say("");
   show({size: [4, 3], faces: []});
+  reflect();
 }
 
 function use(kind) {
@@ -61,6 +69,7 @@ function use(kind) {
   picture.hidden = kind !== "picture";
   video.controls = kind === "video";
   $("pause").disabled = kind === "picture";
+  $("past").hidden = kind === "picture";   // a picture has none
   setPaused(false);
   reflect();
 }
@@ -110,13 +119,20 @@ async function listCameras() {
   $("cameras").hidden = found.length < 2;
 }
 
+function refuse() {
+  stop();
+  say(`The browser cannot play ${playing}. It plays most webm and mp4 files, and those of --record film.webm; for any ` +
+      "other: python -m tinyfer.webcam --source FILE.");
+}
+
 async function useFile(file) {
   stop();
   const mine = turn;
   if (file.type.startsWith("video/")) {
+    playing = file.name;
     video.src = URL.createObjectURL(file);
     use("video");
-    video.play().catch(() => mine === turn && say(`The browser cannot play ${file.name}.`));
+    video.play().catch(() => {});   // what cannot be played is an error event, too
     return;
   }
   try {
@@ -201,13 +217,14 @@ function make(tag, className, parent) {
 }
 
 function show(answer) {
+  shown = answer;
   const [width, height] = answer.size;
   const still = source === "picture";
   answer.faces.forEach((face, i) => { face.number = still ? i + 1 : face.track; });
   keyed($("boxes"), answer.faces, makeBox, (box, face) => updateBox(box, face, width, height));
   keyed($("cards"), answer.faces, makeCard, updateCard);
   $("nobody").hidden = answer.faces.length > 0;
-  if (source) $("nobody").textContent = "No face. Faces are found from the front, in good light.";
+  $("nobody").textContent = source ? "No face. Faces are found from the front, in good light." : introduction;
   if (answer.ms) {
     const parts = ["wait", "detect", "network"].map((stage) => `${stage} ${Math.round(answer.ms[stage] || 0)}`);
     $("speed").textContent = (still ? "" : `${rate.toFixed(0)} frames/s; `) +
@@ -245,7 +262,11 @@ function updateBox(box, face, width, height) {
   box.classList.toggle("lost", !face.seen);
   box.classList.toggle("top", y < 0.09 * height);
   box.classList.toggle("right", left > 0.7 * width);
-  box.firstChild.textContent = `${face.shown} ${percent(chance(face))} %`;
+  const pixels = w / width * stage.clientWidth;
+  box.firstChild.style.fontSize = `${Math.max(11, Math.min(16, pixels / 6))}px`;
+  box.classList.toggle("small", pixels < 48);   // in a crowd: the number, by which the card is found
+  box.firstChild.textContent = pixels < 48 ? face.number :
+    face.shown + (pixels < 80 ? "" : ` ${percent(chance(face))} %`);
 }
 
 function makeCard(face) {
@@ -282,9 +303,10 @@ function updateCard(card, face) {
   card.querySelector(".chance").textContent = (face.uncertain ? `${face.label}? ` : "") + `${percent(chance(face))} %`;
   card.querySelector(".number").textContent = `#${face.number}`;
   drawCrop(card.querySelector(".crop"), face);
+  const most = Math.max(...face.probabilities);
   card.querySelectorAll(".bar").forEach((bar, i) => {
     const p = face.probabilities[i];
-    bar.classList.toggle("first", bar.dataset.label === face.label);
+    bar.classList.toggle("first", bar.dataset.label === face.label || p === most);
     bar.querySelector(".fill").style.width = `${100 * p}%`;
     bar.querySelector(".percent").textContent = percent(p);
   });
@@ -421,7 +443,7 @@ $("file").addEventListener("change", (event) => {
 });
 video.addEventListener("pause", () => setPaused(true));
 video.addEventListener("play", () => setPaused(false));
-video.addEventListener("error", () => { if (source === "video") say("The browser cannot play this video."); });
+video.addEventListener("error", () => { if (source === "video") refuse(); });
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || event.target.tagName === "SELECT") return;
   const act = actions[event.key.toLowerCase()];
@@ -437,7 +459,7 @@ document.addEventListener("drop", (event) => {
   stage.classList.remove("over");
   if (event.dataTransfer.files[0]) useFile(event.dataTransfer.files[0]);
 });
-window.addEventListener("resize", drawChart);
+window.addEventListener("resize", () => { if (shown) show(shown); });   // labels go by the boxes' size
 
 try {
   about = await (await fetch("about")).json();

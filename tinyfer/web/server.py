@@ -27,6 +27,7 @@ import secrets
 import socketserver
 import sys
 import threading
+import time
 import urllib.parse
 
 import numpy as np
@@ -39,6 +40,7 @@ from tinyfer.web.engine import Busy, Engine
 PORT = 8765
 LARGEST_BODY = 4 << 20  # bytes
 LARGEST_PICTURE = 4 << 20  # pixels
+DROPPED = 1 << 20  # bytes of what is refused that are still read
 CONNECTIONS = 48
 PICTURES = 12  # in memory at a time
 SECONDS = 20  # that a connection may be silent
@@ -134,7 +136,7 @@ class Server(socketserver.ThreadingMixIn, http.server.HTTPServer):
     def about(self) -> dict:
         """What the page must know."""
         model = self.engine.model
-        return {"model": model.name, "note": faces.DRAWN_ONLY if faces.drawn_only(model) else "",
+        return {"model": model.title, "note": faces.DRAWN_ONLY if faces.drawn_only(model) else "",
                 "labels": list(model.labels), "colours": {label: overlay.colour(label) for label in model.labels},
                 "faint": overlay.FAINT}
 
@@ -162,7 +164,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self._respond(self._get)
 
     def do_POST(self) -> None:
+        self._unread = True
         self._respond(self._post)
+        if self.close_connection and self._unread:
+            self._drop_body()
 
     def _respond(self, work) -> None:
         try:
@@ -221,12 +226,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
             raise Refusal(http.HTTPStatus.NOT_FOUND, "there is no such page")
         if "Origin" not in self.headers:
             raise Refusal(http.HTTPStatus.FORBIDDEN, "frames come from the page alone")
-        client, time = self._sender(query)
+        client, moment = self._sender(query)
         if not self.server.pictures.acquire(timeout=2):
             raise Refusal(http.HTTPStatus.SERVICE_UNAVAILABLE, "too many pictures wait")
         try:
             picture = decoded(self._body())
-            answer = self.server.engine.ask(client, picture, time, query.get("still") == "1")
+            answer = self.server.engine.ask(client, picture, moment, query.get("still") == "1")
         except UserError as error:
             raise Refusal(http.HTTPStatus.BAD_REQUEST, str(error)) from None
         except Busy:
@@ -239,12 +244,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self._send_json(answer)
 
     def _sender(self, query: dict[str, str]) -> tuple[str, float]:
-        client, time = query.get("client", ""), query.get("time", "0")
+        client, moment = query.get("client", ""), query.get("time", "0")
         if not re.fullmatch(r"[0-9A-Za-z-]{1,40}", client):
             raise Refusal(http.HTTPStatus.BAD_REQUEST, "client: expected up to 40 letters and digits")
-        if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", time):
+        if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", moment):
             raise Refusal(http.HTTPStatus.BAD_REQUEST, "time: expected seconds")
-        return client, float(time)
+        return client, float(moment)
 
     def _body(self) -> bytes:
         """What was sent along: of a stated length, which is bounded, and whole."""
@@ -253,10 +258,21 @@ class Handler(http.server.BaseHTTPRequestHandler):
             raise Refusal(http.HTTPStatus.LENGTH_REQUIRED, "a picture's length in bytes must be told before it")
         if int(length[0]) > LARGEST_BODY:
             raise Refusal(http.HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"expected at most {LARGEST_BODY >> 20} MiB")
+        self._unread = False
         data = self.rfile.read(int(length[0]))
         if len(data) < int(length[0]):
             raise Refusal(http.HTTPStatus.BAD_REQUEST, "the picture is not whole")
         return data
+
+    def _drop_body(self) -> None:
+        """Read what was refused, within bounds: a connection closed over unread bytes is reset, and on Windows the
+        answer is then lost with it."""
+        end = time.perf_counter() + 1
+        with contextlib.suppress(OSError, ValueError):
+            self.connection.settimeout(0.5)
+            left = min(int(self.headers.get("Content-Length", "0")), DROPPED)
+            while left > 0 and time.perf_counter() < end and (part := self.rfile.read1(min(left, 1 << 16))):
+                left -= len(part)
 
     # ------------------------------------------------------------------------------------------------------ answering
 
