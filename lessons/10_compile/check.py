@@ -66,7 +66,7 @@ def test_fifty_times_plain_loops(mine):
     mine.conv2d_forward(*args)
     loops = by_definition(mine).py_func
     hold_faster(LOOPS, lambda: mine.plain.conv2d_forward(*args), lambda: loops(*args), "plain loops",
-                lambda: "it is hardly faster than Python: is @numba.njit still above it?")  # fmt: skip
+                lambda: order(mine))  # fmt: skip
     note("a very small picture; `show 10` measures a real layer")
 
 
