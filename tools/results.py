@@ -44,7 +44,8 @@ Runs named like a recipe (`recipes/10min.toml` ...) were made with it, for what 
 joins them below. Ten views: the picture, moved by two pixels to each corner, and the mirror images of these five (of a
 model with crops: centre and corners). Columns are per cent right on PublicTest; brackets are 95 % intervals. Each
 run's settings stand in its folder: `python -m tinyfer.train --config docs/runs/RUN/config.toml --data fer2013.csv`
-does it again; where they name minutes, as many epochs as the machine can do in them. A run that began with the weights
+does it again; where they name minutes, it does as many epochs as the machine can do in them (images_per_s in the log:
+one machine does in half an hour what takes another two). A run that began with the weights
 of another, or learned from its answers, has its epochs after those of that other; its minutes are all of them.
 
 ![Accuracy by minutes of training](images/results.svg)
@@ -130,7 +131,8 @@ def page(found: list[Result]) -> str:
 def run_table(found: list[Result]) -> str:
     """A line a run."""
     lines = ["| run | network | seed | epochs | minutes | threads | one view | with mirror image | ten views "
-             "| calibration error, ten views | shipped as |", "|---|---|---:|---:|---:|---:|---:|---:|---|---:|---|"]
+             "| calibration error, ten views | shipped as | trained on |",
+             "|---|---|---:|---:|---:|---:|---:|---:|---|---:|---|---|"]
     for result in found:
         one, mirrored, ten = (result.scores["views"][view] for view in VIEWS)
         low, high = ten["interval"]
@@ -138,13 +140,14 @@ def run_table(found: list[Result]) -> str:
                      f"| {result.settings['seed']} | {epochs(result)} | {result.minutes:.0f} | {result.threads} "
                      f"| {100 * one['accuracy']:.2f} | {100 * mirrored['accuracy']:.2f} "
                      f"| **{100 * ten['accuracy']:.2f}** [{100 * low:.1f}, {100 * high:.1f}] "
-                     f"| {100 * ten['calibration_error']:.1f} % | {result.scores['shipped_as'] or '–'} |")
-    return "\n".join([*lines, "", f"Trained on {machines(found)}."])
+                     f"| {100 * ten['calibration_error']:.1f} % | {result.scores['shipped_as'] or '–'} "
+                     f"| {machine(result)} |")
+    return "\n".join(lines)
 
 
-def machines(found: list[Result]) -> str:
-    """The machines that the runs were made on."""
-    return " and ".join(sorted({f"{result.scores['cores']} cores of {result.scores['processor']}" for result in found}))
+def machine(result: Result) -> str:
+    """What a run was made on."""
+    return f"{result.scores['cores']} cores of {result.scores['processor']}"
 
 
 def shipped_table(found: list[Result]) -> str:
@@ -161,7 +164,7 @@ def shipped_table(found: list[Result]) -> str:
                      f"{100 * high:.1f}] | {100 * one['calibration_error']:.1f} % | [{epochs(result)} epochs, "
                      f"{result.minutes:.0f} minutes on {threads}](docs/runs/{result.name}/log.csv) |")
     return "\n".join([*lines, "", f"Per cent right on PublicTest, in brackets the 95 % interval; trained on "
-                                  f"{machines(shipped)}."])
+                                  f"{' and '.join(sorted({machine(result) for result in shipped}))}."])
 
 
 def epochs(result: Result) -> str:
