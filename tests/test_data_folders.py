@@ -35,7 +35,8 @@ def test_msambare_test_is_the_merged_protocol(tmp_path):
     assert (len(train), len(val), len(test)) == (14, 0, 14)
     assert labelled(train, written) and labelled(test, written)
     assert "msambare" in dataset.info.layout and "7178-merged" in dataset.info.text
-    assert "test (PrivateTest) has 14 pictures, FER-2013 has 7,178" in dataset.info.text
+    assert "test (PublicTest and PrivateTest, mixed) has 14 pictures, FER-2013 has 7,178" in dataset.info.text
+    assert test.name == "PublicTest and PrivateTest, mixed" and train.name == "Training"
 
 
 def test_file_names_recover_the_split(tmp_path):
@@ -57,6 +58,7 @@ def test_jonathanoheix_however_nested(tmp_path, root):
     assert labelled(dataset.val, written)
     assert "jonathanoheix" in dataset.info.layout and "do not compare" in dataset.info.text
     assert "that collection has 28,821" in dataset.info.text
+    assert [split.name for split in dataset] == ["its own train", "its own val", "its own test"]
 
 
 def test_atulapra_names(tmp_path):

@@ -122,3 +122,11 @@ def test_hold_out_keeps_copies_together():
     assert np.array_equal(held.images, again.images) and held.name == "Training held out"
     with pytest.raises(UserError):
         data.hold_out(split, 1.5)
+
+
+def test_hold_out_leaves_no_class_of_two_without_a_picture():
+    images = np.random.default_rng(0).integers(0, 256, (15, 8, 8)).astype(np.uint8)
+    train, held = data.hold_out(data.Split(images, np.arange(15) % 7, "Training"))
+    assert held.counts.tolist() == [1] * 7 and train.counts.tolist() == [2, 1, 1, 1, 1, 1, 1]
+    train, held = data.hold_out(data.Split(images[:7], np.arange(7), "Training"))
+    assert len(held) == 0 and len(train) == 7

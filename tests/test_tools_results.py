@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from tinyfer import cli, models, runs
+from tinyfer import cli, models, runs, train
 from tinyfer.data import Preprocess
 from tinyfer.errors import UserError
 from tools import papers, results, search, shifts
@@ -118,6 +118,10 @@ def test_papers_tell_nothing_of_the_machines_folders(tmp_path):
     papers.keep(folder, tmp_path / "kept")
     assert (tmp_path / "kept" / "config.toml").read_text() == 'epochs = 2\ndata = "fer2013.csv"\nmodel = "lite"\n'
     assert papers.read_log(tmp_path / "kept")[-1]["val_accuracy"] == 0.6
+    windows = cli.to_toml(train.Options(data="C:\\Users\\me\\fer \"2013\".csv"))
+    folder.config.write_text(windows)
+    papers.keep(folder, tmp_path / "kept")
+    assert cli.read_toml(tmp_path / "kept" / "config.toml") == cli.read_toml(folder.config) | {"data": 'fer "2013".csv'}
     for config in papers.RUNS.rglob("config.toml"):
         assert "/" not in cli.read_toml(config)["data"], config
 

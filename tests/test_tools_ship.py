@@ -51,6 +51,16 @@ def test_papers_weights_and_scores(made, shipped, tmp_path, capsys):
     assert all(view["pictures"] == 14 for view in scores["views"].values())
 
 
+def test_a_name_is_that_of_the_run_that_was_shipped_last(made, shipped, tmp_path):
+    assert shipped(made / "first", made / "fer.csv", "tried")["shipped_as"] == "tried"
+    assert shipped(made / "first", made / "fer.csv")["shipped_as"] == "tried"  # its papers anew
+    process = run("tinyfer.train", *TINY, "--seed", "3", "--data", made / "fer.csv", "--out", tmp_path / "second")
+    assert process.returncode == 0, process.stderr
+    assert shipped(tmp_path / "second", made / "fer.csv", "tried")["shipped_as"] == "tried"
+    first = json.loads((tmp_path / "runs" / "first" / "scores.json").read_text())
+    assert first["shipped_as"] == "" and first["processor"] != "an unknown processor" and first["cores"] >= 1
+
+
 def test_what_a_run_began_with_stands_in_its_scores(made, shipped, tmp_path):
     """Whether it began with the run's own file or with what was shipped of it."""
     first = shipped(made / "first", made / "fer.csv", "tried")

@@ -3,6 +3,7 @@
 import csv
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 
 from tests.programs import ROOT, command, refused, run
-from tinyfer import checkpoint, models, train
+from tinyfer import checkpoint, models, sources, train
 from tinyfer.cli import parse
 from tinyfer.errors import UserError
 
@@ -120,6 +121,18 @@ def test_a_stopped_process_goes_on_to_the_same_bits(whole, tmp_path, name):
 def test_resume_begins_where_there_is_nothing_to_resume(tmp_path):
     process = trained(tmp_path / "new", "--epochs", "1", "--resume", "--limit", "20")
     assert "resuming" not in process.stdout
+
+
+def test_resume_before_the_first_save_begins_what_was_asked_for(tmp_path):
+    """Stopped while the kernels compiled, a run has its settings and no state yet."""
+    trained(tmp_path / "run", "--epochs", "1", "--seed", "7")
+    settings = (tmp_path / "run" / "config.toml").read_text()
+    for path in (tmp_path / "run").glob("*.npz"):
+        path.unlink()
+    process = run("tinyfer.train", "--resume", "--out", tmp_path / "run")
+    assert process.returncode == 0, process.stderr
+    assert "1 epochs" in process.stdout and "seed 7" in process.stdout and "micro" in process.stdout
+    assert (tmp_path / "run" / "config.toml").read_text() == settings
 
 
 def test_thread_count_does_not_change_the_bits(tmp_path):
@@ -233,6 +246,38 @@ def test_a_run_may_begin_with_the_weights_of_another(whole, tmp_path):
     assert len(models.load(tmp_path / "further" / "final.npz").meta["lineage"]) == 2
 
 
+def test_a_run_that_goes_on_does_not_ask_for_what_it_began_with(whole, tmp_path):
+    first, _ = whole
+    shutil.copy(first / "best.npz", tmp_path / "donor.npz")
+    trained(tmp_path / "on", "--epochs", "1", "--weights", tmp_path / "donor.npz")
+    lineage = models.load(tmp_path / "on" / "final.npz").meta["lineage"]
+    (tmp_path / "donor.npz").unlink()
+    (tmp_path / "on" / "final.npz").unlink()
+    at = checkpoint.read(tmp_path / "on" / "last.npz", checkpoint.RUN)
+    at[1]["run"] |= {"epoch": 0, "rows": []}  # as if stopped before its only epoch
+    checkpoint.save(tmp_path / "on" / "last.npz", *at, checkpoint.RUN)
+    trained(tmp_path / "on", "--resume")
+    assert models.load(tmp_path / "on" / "final.npz").meta["lineage"] == lineage
+    process = trained(tmp_path / "on", "--resume", "--weights", first, status=2)
+    assert "has weights of its own by now; leave --weights out" in process.stderr
+
+
+def test_limit_takes_pictures_of_every_class_from_a_sorted_source(tmp_path):
+    images = np.random.default_rng(0).integers(0, 256, (700, 48, 48), dtype=np.uint8)
+    labels = np.repeat(np.arange(7), 100)
+    csv = [f"{label},{' '.join(map(str, image.ravel()))},Training" for label, image in zip(labels, images, strict=True)]
+    (tmp_path / "sorted.csv").write_text("\n".join(["emotion,pixels,Usage", *csv]) + "\n")
+    few, again = (sources.load(str(tmp_path / "sorted.csv"), 70).train for _ in range(2))
+    assert len(few) == 70 and (few.counts > 0).all() and np.array_equal(few.images, again.images)
+
+
+def test_pictures_too_few_to_hold_one_out_are_refused(tmp_path):
+    csv = [f"{label},{' '.join(['7'] * 2304)},Training" for label in range(7)]
+    (tmp_path / "seven.csv").write_text("\n".join(["emotion,pixels,Usage", *csv]) + "\n")
+    process = run("tinyfer.train", "--data", tmp_path / "seven.csv", "--out", tmp_path / "run")
+    refused(process, "of 7 training pictures none can be held out", "expected two or more of some expression")
+
+
 def test_a_teacher_softens_the_labels(whole, tmp_path):
     from tinyfer import data, evaluation, metrics
 
@@ -252,9 +297,10 @@ def test_default_folders_count_up(tmp_path, monkeypatch):
     from tinyfer import runs
 
     monkeypatch.chdir(tmp_path)
-    assert runs.fresh("lite").path.as_posix() == "runs/lite-1"
-    runs.fresh("lite").create()
-    assert runs.fresh("lite").path.as_posix() == "runs/lite-2"
+    assert [runs.fresh("lite").path.as_posix() for _ in range(2)] == ["runs/lite-1", "runs/lite-2"]
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match=r"lite-1: cannot be made .*--out"):
+        runs.fresh("lite", "file")
 
 
 @pytest.mark.parametrize("recipe", sorted((ROOT / "recipes").glob("*.toml")), ids=lambda path: path.stem)

@@ -5,6 +5,7 @@ import dataclasses
 import math
 import signal
 import sys
+import time
 
 import numba
 import numpy as np
@@ -421,6 +422,19 @@ def test_minutes_of_a_growing_run_count_every_size(faces, monkeypatch):
     assert run.epochs == 14  # 7 epochs of 7 steps of 0.1 s and 0.25 s of validation, 7 of 7 s and 0.5 s: 59.2 s
     said = "4 warm steps say that an epoch takes 1.0 s at 16x16, 7.5 s at 24x24: into 1 minute 14 epochs fit"
     assert show.said == [said]
+
+
+def test_minutes_of_very_short_epochs_are_planned_at_once_and_bounded(faces, monkeypatch):
+    monkeypatch.setattr(rehearsal, "rehearse", lambda *_: [1e-6] * 2)
+    monkeypatch.setattr(rehearsal, "time_of_validation", lambda *_: 0.0)
+    for minutes, epochs in ((1.0, rehearsal.MOST_EPOCHS), (1e-3, None)):
+        run, begun = training.Run(micro(), faces.train, faces.val, small(epochs=None, minutes=minutes)), time.monotonic()
+        rehearsal.plan_epochs(run, training.train_step, Show())
+        assert time.monotonic() - begun < 5
+        if epochs:
+            assert run.epochs == epochs
+        else:  # 0.06 s but for the rehearsal, in epochs of some microseconds
+            assert 1 <= run.epochs <= 0.06 / (run.steps * 1e-6)
 
 
 def test_minutes_too_few_for_an_epoch_still_train_one(faces, tmp_path):

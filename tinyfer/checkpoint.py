@@ -155,7 +155,7 @@ class _Refused(Exception):
 
 
 def _bytes(path: pathlib.Path) -> bytes:
-    if path.is_dir():
+    if os.path.isdir(path):
         raise UserError(f"{path} is a folder, expected a checkpoint file such as {path / 'best.npz'}.")
     try:
         data = path.read_bytes()

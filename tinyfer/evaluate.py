@@ -25,7 +25,7 @@ class Options:
     data: str | None = option(None, "FER-2013 as csv, npz or folder, or toyfaces (default: toyfaces for a model that "
                               "was trained on them)", metavar="PATH")
     split: str = option("val", "val is PublicTest; private is PrivateTest, for the very last figure", choices=SPLITS)
-    limit: int | None = option(None, "use only the first N pictures of the split", low=1)
+    limit: int | None = option(None, "use only N pictures of the split, always the same ones", low=1)
     flip: bool = option(False, "average over each picture and its mirror image")
     ten_crop: bool = option(False, "average over centre and corners, each mirrored too")
     json: bool = option(False, "print JSON instead of text")
@@ -41,7 +41,10 @@ def run(options: Options) -> int:
         print(f"using {path}", file=sys.stderr)
     model = models.load(path)
     source = options.data or _own_data(model, path)
-    split = _split(sources.load(source, options.limit), options.split, source)
+    dataset = sources.load(source, options.limit)
+    split = _split(dataset, options.split, source)
+    if not dataset.info.toy:
+        print(dataset.info.text, file=sys.stderr)
     logits, labels = measure(model, split, options), _labels(split, model)
     scores = Scores.of(labels, logits.argmax(axis=1), model.labels)
     temperature = model.meta.get("temperature", 1.0)

@@ -5,6 +5,7 @@ does to the run is undone.
 
 from __future__ import annotations
 
+import bisect
 import contextlib
 import time
 from collections.abc import Callable
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from tinyfer.training import Run
 
 STEPS = 30  # that are timed
+MOST_EPOCHS = 10_000  # their rows have to fit into a checkpoint
 
 
 def warm_up(run: Run, step: Callable) -> None:
@@ -59,9 +61,8 @@ def plan_epochs(run: Run, step: Callable, show: Show) -> None:
     def whole(epochs: int) -> float:
         return sum(epoch[run.size(number, epochs)] for number in range(epochs))
 
-    run.epochs = 1
-    while run.epochs != run.config.epochs and whole(run.epochs + 1) <= left:
-        run.epochs += 1
+    most = run.config.epochs or min(MOST_EPOCHS, int(left / min(epoch.values())))
+    run.epochs = max(1, bisect.bisect_right(range(1, most + 1), left, key=whole))
     fits = f"{run.epochs} {'epoch fits' if run.epochs == 1 else 'epochs fit'}"
     if whole(run.epochs) > left:
         fits = "not even one epoch fits, so it will be one"

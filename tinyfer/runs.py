@@ -67,9 +67,14 @@ def _cell(name: str, value) -> str:
 
 
 def fresh(name: str, root: str = "runs") -> Folder:
-    """The first of runs/NAME-1, runs/NAME-2, ... that is not there yet."""
+    """The first of runs/NAME-1, runs/NAME-2, ... that is not there yet, made: two programs that begin at the same
+    moment get one each."""
     for number in itertools.count(1):
         path = pathlib.Path(root) / f"{name}-{number}"
-        if not path.exists():
+        try:
+            path.mkdir(parents=True)
             return Folder(path)
+        except OSError as error:
+            if not (isinstance(error, FileExistsError) and path.exists()):
+                raise UserError(f"{path}: cannot be made ({error.strerror}); name a folder of yours by --out.") from error
     raise AssertionError

@@ -21,11 +21,13 @@ TOY_COUNT = 4000
 
 
 def load(source: str, limit: int | None = None) -> Dataset:
-    """The data set that --data names, at most `limit` pictures of each split (the first ones)."""
+    """The data set that --data names, at most `limit` pictures of each split: drawn, since many a source has its
+    pictures sorted by class, and always the same ones."""
     loaded = toyfaces(source) if is_toy(source) else data.load(source)
     if limit is None:
         return loaded
-    train, val, test = (split.take(slice(0, limit)) for split in loaded)
+    train, val, test = (split.take(np.sort(np.random.default_rng(0).permutation(len(split))[:limit]))
+                        for split in loaded)
     return Dataset(train, val, test, loaded.info)
 
 
@@ -41,7 +43,7 @@ def toyfaces(source: str = TOY) -> Dataset:
         raise UserError(f"--data {source}: expected {TOY} or {TOY}:N with a number of pictures, such as {TOY}:1000.")
     count = int(text) if text else TOY_COUNT
     place = user_cache() / "data" / f"{TOY}-{count}-{_drawing_hash()}.npz"
-    with contextlib.suppress(UserError, KeyError, TypeError, ValueError):
+    with contextlib.suppress(UserError, OSError, KeyError, TypeError, ValueError):
         return _read(place)
     drawn = data.toyfaces(count, np.random.default_rng(0))
     with contextlib.suppress(OSError, UserError):

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tinyfer import ahead, cli, data, evaluation, machine, models, ops, rehearsal, runs, sources, training
+from tinyfer.bench import facts
 from tinyfer.cli import option
 from tinyfer.errors import UserError
 from tinyfer.metrics import softmax
@@ -28,7 +29,8 @@ class Options(training.TrainConfig):
 
     data: str = option(sources.TOY, "FER-2013 as csv, npz or folder; or toyfaces, or toyfaces:N", metavar="PATH",
                        group="data and model")
-    limit: int | None = option(None, "use only the first N pictures of each split", low=1, group="data and model")
+    limit: int | None = option(None, "use only N pictures of each split, always the same ones", low=1,
+                               group="data and model")
     model: str = option("lite", "the network", choices=models.NAMES, group="data and model")
     size: int | None = option(None, "side of the pictures in pixels (default: the model's own, 48)", low=1, high=512,
                               group="data and model")
@@ -60,9 +62,9 @@ def run(options: Options, given: frozenset[str]) -> int:
     machine.tell_of_compiling()
     options, folder = _settled(options, given)
     machine.set_threads(options.threads)
-    folder.create()
     model = build(options)
-    lineage = begin_with(model, options.weights) if options.weights else []
+    begins = options.weights and not folder.last.exists()  # a run that goes on has weights of its own
+    lineage = begin_with(model, options.weights) if begins else []
     if options.use is None:
         ahead.start(options.model, model.preprocess.crop or model.preprocess.size, _choices(options))
     dataset = _dataset(options)
@@ -90,12 +92,16 @@ def _settled(options: Options, given: frozenset[str]) -> tuple[Options, runs.Fol
             raise UserError("--resume: name the folder of the run to go on with, such as --out runs/lite-1.")
         return options, runs.fresh(options.model)
     folder = runs.Folder(options.out)
-    if not folder.last.exists():
-        return options, folder
+    folder.create()
     if not options.resume:
-        raise UserError(f"--out {folder.path}: there is a run in it already; add --resume to go on with it, or choose "
-                        f"another folder.")
+        if folder.last.exists():
+            raise UserError(f"--out {folder.path}: there is a run in it already; add --resume to go on with it, or "
+                            f"choose another folder.")
+        return options, folder
     stored = cli.read_config(Options, folder.config) if folder.config.exists() else {}
+    if folder.last.exists() and "weights" in given and options.weights != stored.get("weights"):
+        raise UserError(f"--weights {options.weights}: the run in {folder.path} has weights of its own by now; leave "
+                        f"--weights out to go on with it, or begin anew with another --out.")
     return cli.from_values(Options, stored | {name: getattr(options, name) for name in given}), folder
 
 
@@ -106,6 +112,9 @@ def _dataset(options: Options) -> data.Dataset:
         raise UserError(f"--data {options.data}: it has no training pictures.")
     if len(loaded.val) == 0:
         train, val = data.hold_out(loaded.train)
+        if len(val) == 0:
+            raise UserError(f"--data {options.data}: there is no validation split, and of {len(train):,} training "
+                            f"pictures none can be held out for it; expected two or more of some expression.")
         print(f"there is no validation split: {len(val):,} pictures of {loaded.train.name} are held out for it")
         loaded = data.Dataset(train, val, loaded.test, loaded.info)
     return loaded
@@ -193,7 +202,8 @@ def _fit(model, dataset, options: Options, folder: runs.Folder, kernels: dict, l
          targets) -> training.Run:
     about = {"data": sources.TOY if dataset.info.toy else pathlib.Path(options.data).name, "toy": dataset.info.toy,
              "note": TOY_NOTE if dataset.info.toy else "", "trained_on": _named(dataset.train),
-             "validated_on": _named(dataset.val)} | ({"lineage": lineage} if lineage else {})
+             "validated_on": _named(dataset.val), "processor": facts.processor(),
+             "cores": facts.cores()} | ({"lineage": lineage} if lineage else {})
     if options.use:
         about["kernels"] = hashlib.sha256(pathlib.Path(options.use).read_bytes()).hexdigest()
     config = training.TrainConfig(**{field.name: getattr(options, field.name)

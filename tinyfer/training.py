@@ -39,7 +39,7 @@ class TrainConfig:
     """How to train; also the flags of `python -m tinyfer.train` that say so."""
 
     epochs: int | None = option(None, f"how often to go through the pictures (default: {EPOCHS}; with --minutes: as "
-                                "often as fits)", low=1, group="length")
+                                "often as fits)", low=1, high=rehearsal.MOST_EPOCHS, group="length")
     minutes: float | None = option(None, "train as many whole epochs as fit, after timing 30 steps; with --epochs, the "
                                    "smaller wins", above=0, group="length")
     batch_size: int = option(64, "pictures a step", low=1, group="optimisation")
@@ -198,7 +198,7 @@ class Run:
             raise diverged(self, "a weight")
         where = {name: getattr(self, name) for name in self._COUNTERS} | {"sums": dataclasses.asdict(self.sums)}
         meta = {**checkpoint.model_meta(self.model), "identity": self._identity, "run": where,
-                "config": dataclasses.asdict(self.config)}
+                "about": self.about, "config": dataclasses.asdict(self.config)}
         checkpoint.save(path, self.arrays(), meta, checkpoint.RUN)
 
     def restore(self, path) -> None:
@@ -213,6 +213,7 @@ class Run:
             self.load_arrays(arrays)
             where = dict(meta["run"])
             self.sums = Sums(**where.pop("sums"))
+            self.about = meta.get("about", self.about)  # what it began with, whatever lies under that name today
             for name in self._COUNTERS:
                 setattr(self, name, where[name])
             for figures in [*self.rows, *filter(None, [self.best])]:  # in older runs all were of the model's own size

@@ -7,14 +7,13 @@ some minutes."""
 
 from __future__ import annotations
 
-import json
 import runpy
 from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.figure import Figure
 
-from tinyfer import checkpoint, cli, infer, models, onnx_graph, plots, sources
+from tinyfer import checkpoint, cli, infer, models, onnx_graph, plots, sources, train
 from tinyfer.cli import option
 from tinyfer.data import Split
 from tinyfer.data.splits import digests
@@ -109,6 +108,8 @@ intervals. (The 73.28 for which Khaireddin & Chen are known came after more trai
 
 {licence}.
 """
+
+OF_THE_RUN = ("seed", "threads", "checkpoint-every", "data")  # settings that make no recipe another one
 
 
 @dataclass(frozen=True)
@@ -216,8 +217,8 @@ def seeds() -> str:
     """What the runs of each shipped recipe reached, seed by seed."""
     groups: dict[str, list] = {}
     for result in results.results():
-        recipe = {key: value for key, value in result.settings.items() if key not in ("seed", "minutes")}
-        groups.setdefault(json.dumps(recipe, sort_keys=True), []).append(result)
+        settings = {key.replace("-", "_"): value for key, value in result.settings.items() if key not in OF_THE_RUN}
+        groups.setdefault(repr(cli.from_values(train.Options, settings)), []).append(result)
     lines = ["| run | seed | " + " | ".join(results.VIEWS) + " | shipped as |",
              "|---|---:|" + "---:|" * len(results.VIEWS) + "---|"]
     for group in groups.values():

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import csv
+import json
 import pathlib
 import shutil
 
-from tinyfer import runs
+from tinyfer import cli, runs
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 RUNS = ROOT / "docs" / "runs"
@@ -15,16 +16,12 @@ RUNS = ROOT / "docs" / "runs"
 def keep(folder: runs.Folder, into: pathlib.Path, curves: bool = False) -> None:
     """Copy the papers; of the data's path only the file's name is kept."""
     into.mkdir(parents=True, exist_ok=True)
-    lines = folder.config.read_text(encoding="utf-8").splitlines()
-    (into / folder.config.name).write_text("\n".join(map(_named, lines)) + "\n", encoding="utf-8")
+    data = pathlib.PureWindowsPath(cli.read_toml(folder.config)["data"]).name  # it knows either kind of slash
+    lines = [f"data = {json.dumps(data)}" if line.startswith("data = ") else line
+             for line in folder.config.read_text(encoding="utf-8").splitlines()]
+    (into / folder.config.name).write_text("\n".join(lines) + "\n", encoding="utf-8")
     for file in (folder.log, folder.curves) if curves else (folder.log,):
         shutil.copy(file, into / file.name)
-
-
-def _named(line: str) -> str:
-    """A line of config.toml, without the folders of `data`."""
-    key, _, value = line.partition(" = ")
-    return f'data = "{pathlib.PurePath(value.strip(chr(34))).name}"' if key == "data" else line
 
 
 def read_log(folder: pathlib.Path) -> list[dict[str, float]]:

@@ -44,9 +44,9 @@ Runs named like a recipe (`recipes/10min.toml` ...) were made with it, for what 
 joins them below. Ten views: the picture, moved by two pixels to each corner, and the mirror images of these five (of a
 model with crops: centre and corners). Columns are per cent right on PublicTest; brackets are 95 % intervals. Each
 run's settings stand in its folder: `python -m tinyfer.train --config docs/runs/RUN/config.toml --data fer2013.csv`
-does it again; where they name minutes, it does as many epochs as the machine can do in them (images_per_s in the log:
-one machine does in half an hour what takes another two). A run that began with the weights
-of another, or learned from its answers, has its epochs after those of that other; its minutes are all of them.
+does it again; where they name minutes, it does as many epochs as the machine can do in them. A run that began with
+the weights of another, or learned from its answers, has its epochs after those of that other; its minutes are all of
+them. To do such a run again follow the recipe of its name: what its settings call `vgg` is the one shipped before.
 
 ![Accuracy by minutes of training](images/results.svg)
 

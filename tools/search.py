@@ -8,6 +8,7 @@ command goes on."""
 
 from __future__ import annotations
 
+import pathlib
 import re
 import subprocess
 import sys
@@ -87,10 +88,11 @@ def train(trial: Trial, options: Options) -> None:
     """One run, in a process of its own, to its end; its papers are kept."""
     folder = runs.Folder(f"{options.out}/{trial.folder}")
     print(f"\n=== {trial.group}: {trial.variant}, seed {trial.seed}", flush=True)
-    with tempfile.NamedTemporaryFile("w", suffix=".toml") as config:
-        config.write(cli.to_toml(Training(**{key.replace("-", "_"): value for key, value in trial.settings.items()})))
-        config.flush()
-        command = [sys.executable, "-m", "tinyfer.train", "--config", config.name, "--data", options.data,
+    with tempfile.TemporaryDirectory() as scratch:
+        config = pathlib.Path(scratch, "config.toml")
+        config.write_text(cli.to_toml(Training(**{key.replace("-", "_"): value
+                                                  for key, value in trial.settings.items()})), encoding="utf-8")
+        command = [sys.executable, "-m", "tinyfer.train", "--config", str(config), "--data", options.data,
                    "--out", str(folder.path), "--resume"]
         if options.threads:
             command += ["--threads", str(options.threads)]

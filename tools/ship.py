@@ -18,7 +18,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from tinyfer import cli, evaluation, models, runs, sources, train
-from tinyfer.bench import facts
 from tinyfer.cli import option
 from tinyfer.errors import UserError
 from tinyfer.metrics import Scores, fit_temperature, reliability, softmax
@@ -65,14 +64,27 @@ def main(options: Options) -> int:
             "parameters": [train.fingerprint(model), train.fingerprint(shipped)],
             "before": list(dict.fromkeys(earlier["parameters"] for earlier in model.meta.get("lineage", ()))),
             "float32_accuracy": accuracy(whole, dataset.val.labels), "shipped_as": options.name,
-            "bytes": path.stat().st_size, "processor": facts.processor(), "cores": facts.cores()}
+            "bytes": path.stat().st_size, "processor": model.meta.get("processor", "an unknown processor"),
+            "cores": model.meta.get("cores", "some")}
     into = papers.RUNS / folder.path.name
     papers.keep(folder, into, curves=True)
-    (into / "scores.json").write_text(json.dumps(scores, indent=1) + "\n")
+    file_scores(scores, into)
     print(told(scores))
     written = [path.relative_to(papers.ROOT)] if options.name else []
     print(f"{', '.join(map(str, [*written, into.relative_to(papers.ROOT)]))} ({scores['bytes'] / 1e6:.1f} MB)")
     return 0
+
+
+def file_scores(scores: dict, into: pathlib.Path) -> None:
+    """Write a run's scores.json. Each name is that of one run alone: whichever had it before has it no longer, and a
+    run whose papers alone are made anew keeps the name of its weights."""
+    for path in papers.RUNS.glob("*/scores.json"):
+        earlier = json.loads(path.read_text())
+        if path.parent == into and not scores["shipped_as"] and earlier.get("parameters") == scores["parameters"]:
+            scores = scores | {"shipped_as": earlier["shipped_as"]}
+        elif path.parent != into and earlier["shipped_as"] and earlier["shipped_as"] == scores["shipped_as"]:
+            path.write_text(json.dumps(earlier | {"shipped_as": ""}, indent=1) + "\n")
+    (into / "scores.json").write_text(json.dumps(scores, indent=1) + "\n")
 
 
 def seen(model: models.Model, split) -> dict[str, np.ndarray]:

@@ -55,6 +55,8 @@ def sheet(options: argparse.Namespace) -> None:
     """Write the sheet and say where it is."""
     if not 1 <= options.columns <= 40:
         raise UserError(f"--columns is {options.columns}, expected 1 to 40.")
+    if options.seed < 0:
+        raise UserError(f"--seed is {options.seed}, expected 0 or more.")
     dataset = load(options.path, options.seed)
     split = getattr(dataset, options.split)
     if len(split) == 0:

@@ -71,7 +71,16 @@ def _missing(path: Path) -> str:
 def _split(found: fer2013.Found, code: int) -> Split:
     """One split of what was found, in the file's order."""
     index = np.flatnonzero(found.splits == code)
-    return Split(found.images[index], found.labels[index].astype(np.int64), USAGES[code])
+    return Split(found.images[index], found.labels[index].astype(np.int64), _name(found, code))
+
+
+def _name(found: fer2013.Found, code: int) -> str:
+    """What a split is called: as in FER-2013, unless it is known to be another one."""
+    if folders.OTHER_SPLIT in found.notes:
+        return f"its own {SPLITS[code]}"
+    if folders.MERGED in found.notes and SPLITS[code] == "test":
+        return "PublicTest and PrivateTest, mixed"
+    return USAGES[code]
 
 
 # --- in words -------------------------------------------------------------------------------------------------------

@@ -16,7 +16,8 @@ def digests(images: np.ndarray) -> np.ndarray:
 
 
 def hold_out(split: Split, fraction: float = 0.1, seed: int = 0) -> tuple[Split, Split]:
-    """A split -> (the larger part, about `fraction` of it held out), class by class, the same for the same seed.
+    """A split -> (the larger part, about `fraction` of it held out), class by class, the same for the same seed: at
+    least one of each class that has two pictures.
 
     Copies of one picture stay on one side: FER-2013 has some thousand, and a copy on both sides is a leak."""
     if not 0 < fraction < 1:
@@ -26,6 +27,7 @@ def hold_out(split: Split, fraction: float = 0.1, seed: int = 0) -> tuple[Split,
     held = np.zeros(len(first), bool)
     for label in range(len(split.counts)):
         members = np.flatnonzero(split.labels[first] == label)
-        held[rng.permutation(members)[:round(fraction * len(members))]] = True
+        count = max(1, round(fraction * len(members))) if len(members) > 1 else 0
+        held[rng.permutation(members)[:count]] = True
     out = held[group]
     return split.take(~out), Split(split.images[out], split.labels[out], f"{split.name} held out")
