@@ -76,5 +76,6 @@ def fresh(name: str, root: str = "runs") -> Folder:
             return Folder(path)
         except OSError as error:
             if not (isinstance(error, FileExistsError) and path.exists()):
-                raise UserError(f"{path}: cannot be made ({error.strerror}); name a folder of yours by --out.") from error
+                raise UserError(f"{path}: cannot be made ({error.strerror}); name a folder of yours by "
+                                f"--out.") from error
     raise AssertionError
