@@ -63,8 +63,9 @@ def run(options: Options, given: frozenset[str]) -> int:
     options, folder = _settled(options, given)
     machine.set_threads(options.threads)
     model = build(options)
-    begins = options.weights and not folder.last.exists()  # a run that goes on has weights of its own
-    lineage = begin_with(model, options.weights) if begins else []
+    lineage = []
+    if options.weights and not folder.last.exists():  # a run that goes on has weights of its own
+        lineage = begin_with(model, options.weights)
     if options.use is None:
         ahead.start(options.model, model.preprocess.crop or model.preprocess.size, _choices(options))
     dataset = _dataset(options)
