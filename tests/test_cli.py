@@ -1,6 +1,9 @@
 """Command lines from dataclasses: flags, --config, help, and a sentence for everything that is wrong."""
 
 import io
+import os
+import pathlib
+import subprocess
 import sys
 from dataclasses import dataclass
 
@@ -95,6 +98,17 @@ def test_a_wrong_config_file_is_told_in_one_sentence(tmp_path, text, sentence):
     assert sentence in str(caught.value) and str(path) in str(caught.value)
 
 
+@pytest.mark.parametrize("value", ["32", '"32"'])
+def test_one_value_where_a_list_belongs(tmp_path, value):
+    @dataclass(frozen=True)
+    class Growing:
+        sizes: tuple[int, ...] = option((), "sizes", low=1)
+
+    (tmp_path / "c.toml").write_text(f"sizes = {value}")
+    with pytest.raises(UserError, match=rf"sizes = .*: expected a list, such as \[{value}\]\."):
+        cli.read_config(Growing, tmp_path / "c.toml")
+
+
 def test_a_missing_config_file():
     with pytest.raises(UserError, match=r"--config gone.toml: cannot be read"):
         parse("--config", "gone.toml")
@@ -116,10 +130,29 @@ def fails(error):
 @pytest.mark.parametrize(("run", "status"), [
     (lambda options: None, 0), (lambda options: 1, 1), (fails(UserError("no good")), 2),
     (fails(KeyboardInterrupt()), 130), (fails(MemoryError()), 2), (fails(ModuleNotFoundError(name="cv2")), 2),
+    (fails(PermissionError(13, "Permission denied", "photos")), 2), (fails(OSError("no text for it")), 2),
 ])  # fmt: skip
 def test_exit_status(run, status, capsys):
     assert cli.status(Options, run, []) == status
     assert "Traceback" not in capsys.readouterr().err
+
+
+def test_what_the_system_refuses_is_told_with_its_place(capsys):
+    assert cli.status(Options, fails(PermissionError(13, "Permission denied", "my photos")), []) == 2
+    assert capsys.readouterr().err.startswith("error: my photos: the system refuses this (Permission denied); see ")
+    assert cli.status(Options, fails(OSError(28, "No space left on device")), []) == 2
+    err = capsys.readouterr().err
+    assert err.startswith("error: the system refuses this (No space left on device)") and err.count("\n") == 1
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no file that is always full")
+def test_output_that_has_no_room_is_told():
+    code = ("import dataclasses; from tinyfer import cli\n"
+            "cli.main(dataclasses.make_dataclass('O', []), lambda options: print('words'), [])")
+    with open("/dev/full", "w") as full:
+        run = subprocess.run([sys.executable, "-c", code], stdout=full, stderr=subprocess.PIPE, text=True,
+                             cwd=pathlib.Path(__file__).parent.parent)
+    assert run.returncode == 2 and run.stderr.startswith("error: ") and run.stderr.count("\n") == 1, run.stderr
 
 
 def test_a_sign_that_the_console_does_not_know_ends_nothing(monkeypatch):

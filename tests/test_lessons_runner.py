@@ -11,7 +11,7 @@ import types
 
 import pytest
 
-from lessons.runner import course, exercises, grading, main
+from lessons.runner import child, course, exercises, grading, main
 from tests.programs import ROOT, refused
 from tinyfer import places
 
@@ -80,6 +80,7 @@ def test_a_command_that_is_none(lessons):
     refused(lessons("hint"), "which lesson? For example: python -m lessons hint 00")
     refused(lessons("00", "--fil", "x"), "did you mean --file?")
     refused(lessons("00", "--file", "nowhere.py"), "there is no such file")
+    refused(lessons("try", "14", "--minutes", "3"), "--minutes: try 14 trains nothing")
 
 
 @pytest.mark.skipif(os.name == "nt", reason="folders are protected otherwise on Windows")
@@ -157,6 +158,19 @@ def test_many_files_in_one_go_and_one_that_ends_the_process(tmp_path):
     assert ended.trouble and not ended.passed
     assert wrong.failure["check"] == "shape and dtype" and not wrong.trouble and wrong.printed == "x" * 99 + "\n"
     assert also_right.passed
+
+
+def test_what_comes_after_a_failure_is_never_the_course_s_fault(tmp_path):
+    """With --all: a missing `return` is told once, and what stumbles over the None says so."""
+    lesson, path = course.find("14"), tmp_path / "mine.py"
+    source = lesson.file("solution.py").read_text(encoding="utf-8")
+    path.write_text(source + "\n\ndef square(box, margin):\n    pass\n", encoding="utf-8")
+    result = grading.grade(lesson, path, stop=False)
+    assert result.failure["check"] == "a square box" and "mended" not in result.failure["text"]
+    assert {check["status"] for check in result.checks} == {"ok", "fail"}
+    assert any("before the failure above is mended (TypeError" in check["text"] for check in result.checks)
+    first = child._described(TypeError("'NoneType'"), types.SimpleNamespace(about=str), False)
+    assert first["status"] == "broken"  # where nothing has failed, it is
 
 
 def test_prints_are_shown_but_not_all_and_in_ascii(tmp_path):

@@ -1,5 +1,8 @@
 """try NN: the speed decides what is trained, and the student's op is the one that runs."""
 
+import inspect
+import types
+
 import numpy as np
 import pytest
 
@@ -106,6 +109,54 @@ def test_mine_plugs_in_the_student_s_ops_of_earlier_lessons_that_pass(passed, mo
         with pytest.raises(KeyboardInterrupt):
             trying.run(course.find("05"), None, 1.0, with_earlier)
     assert planned == [["conv2d_forward", "relu_forward"], ["conv2d_forward"]]
+
+
+def test_where_lessons_share_an_op_it_is_this_lesson_s(passed, monkeypatch, capsys):
+    load, planned = userkernels.load, []
+
+    def choose(plugged, seconds):
+        planned.append(plugged)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(trying.userkernels, "load", lambda path, say=None, **_: load(path, check=False))
+    monkeypatch.setattr(trying, "choose", choose)
+    for number, ticked in (("05", True), ("10", True), ("12", False)):
+        lesson = course.find(number)
+        lesson.mine.write_text(f"def conv2d_forward(x, w, b, stride, pad):\n    return x + {number.lstrip('0')}\n")
+        state.tick(lesson, ticked)
+    for number in ("12", "11"):
+        path = course.find(number).mine
+        if number == "11":  # which has another op than those two
+            path.write_text("def conv2d_backward(dy, x, w, stride, pad):\n    return x, w, dy[0, 0, 0]\n")
+        with pytest.raises(KeyboardInterrupt):
+            trying.run(course.find(number), None, 1.0, True)
+    one = np.zeros((1, 1, 1, 1), np.float32)
+    assert sorted(planned[0]) == ["conv2d_forward", "relu_forward"]
+    assert planned[0]["conv2d_forward"](one, one, one[0, 0, 0], 1, 0).item() == 12
+    assert sorted(planned[1]) == ["conv2d_backward", "conv2d_forward", "relu_forward"]
+    assert planned[1]["conv2d_forward"](one, one, one[0, 0, 0], 1, 0).item() == 10  # the later of the two
+
+
+def test_a_lesson_without_ops_has_a_way_of_its_own(passed, monkeypatch, capsys):
+    """It is told of --mine and --minutes, and says whether yours has been checked."""
+    lesson, run_file, seen = course.find("13"), userkernels.run_file, []
+    assert "minutes" in inspect.signature(run_file(lesson.file("show.py")).try_it).parameters
+
+    def try_it(mine, say, minutes=1.0):
+        seen.append((bool(ops.overridden("relu_forward")), minutes))
+
+    monkeypatch.setattr(userkernels, "run_file", lambda path: (
+        types.SimpleNamespace(try_it=try_it) if path.name == "show.py" else run_file(path)))  # fmt: skip
+    lesson.mine.write_text(lesson.file("solution.py").read_text(encoding="utf-8"), encoding="utf-8")
+    assert trying.run(lesson, None, 0.5, True) == 0
+    said = capsys.readouterr().out
+    assert "with your backward, four_stages, train_step, not checked yet" in said and "drawn" not in said
+    assert "and with your relu_forward of earlier lessons" in said
+    state.tick(lesson, True)
+    assert trying.run(lesson, None, None, False) == 0
+    said = capsys.readouterr().out
+    assert "train_step" in said and "not checked yet" not in said and "relu_forward" not in said
+    assert seen == [(True, 0.5), (False, 1.0)] and not ops.overridden()
 
 
 def banked(number, beginning):

@@ -213,6 +213,24 @@ def test_detector_looks_every_so_often_and_faces_move_on(model):
     assert sum(b[0] > a[0] for a, b in itertools.pairwise(xs[9:])) >= 7  # it goes on between two looks
 
 
+@pytest.mark.parametrize("every", [15, 40])
+def test_faces_are_kept_until_the_detector_looks_again_however_seldom(model, every):
+    box = [Box(100, 60, 80, 80)]
+    session = scripted(model, *[box] * 3, every=every)  # then it is gone
+    seen = [len(session.step(noise(), number / 25).faces) for number in range(5 * every)]
+    assert session.reader.detector.calls == 5
+    assert seen[:every] == [0] * every and seen[every:3 * every] == [1] * (2 * every)
+    assert seen[3 * every:] == [0] * (2 * every)  # at the look that finds none, longer than the patience after the last
+
+
+def test_a_face_that_nobody_looks_for_comes_to_rest():
+    tracker = Tracker(confirm=1)
+    for number in range(26):
+        (track,) = tracker.update([Box(200 * number // 25, 40, 100, 100)], number / 25)
+    places = [tracker.update(None, 1 + number / 25)[0].box.x for number in range(1, 76)]
+    assert places[11] > 280 and places[-1] < 400 and places[-1] - places[-25] <= 2 and track.seen
+
+
 def test_a_cut_and_a_new_size_end_every_track(model):
     box = [Box(100, 60, 80, 80)]
     for second in (255 - noise() // 4, noise(220, 300)):

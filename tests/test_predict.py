@@ -82,6 +82,53 @@ def test_a_folder_goes_on_past_what_cannot_be_read(capsys, model, photos):
     assert not list(photos.glob("*faces*"))
 
 
+def test_what_phones_and_browsers_save_is_read_or_told(capsys, model, photos):
+    (photos / "broken.jpg").unlink()
+    for name in ("IMG_1.HEIC", "IMG_2.heif", ".IMG_3.heic"):
+        (photos / name).write_text("a phone's")
+    Image.open(photos / "small.png").save(photos / "saved.JFIF")
+    Image.open(photos / "small.png").save(photos / "scan.jp2")
+    assert program(photos, "--model", model, "--json") == 0
+    out, err = capsys.readouterr()
+    assert [pathlib.Path(one["path"]).name for one in json.loads(out)] == [
+        "saved.JFIF", "scan.jp2", "scene.jpg", "small.png", "wall.png"]
+    assert err == (f"passed over in {photos}: 2 HEIC pictures, which Pillow does not read: save a copy of each as jpg."
+                   "\n")
+    assert {".avif", ".jfif", ".jp2"} < faces.PICTURES
+
+
+def test_a_folder_of_nothing_but_a_phones_pictures(capsys, model, tmp_path):
+    (tmp_path / "IMG_1.HEIC").write_text("a phone's")
+    assert "but 1 HEIC picture, which Pillow does not read: save a" in error_of(capsys, tmp_path, "--model", model)
+
+
+def test_what_may_not_be_looked_into_is_told_and_the_rest_is_read(capsys, model, photos, monkeypatch):
+    """Where a folder above may not be entered, Python up to 3.13 raises when it is asked whether a file is there."""
+    stat = os.stat
+
+    def refusing(path, *args, **kwargs):
+        if "locked" in str(path):
+            raise PermissionError(13, "Permission denied", str(path))
+        return stat(path, *args, **kwargs)
+
+    monkeypatch.setattr(os, "stat", refusing)
+    monkeypatch.setattr(pathlib.Path, "stat", refusing)
+    assert program(photos / "locked" / "a.png", photos / "small.png", "--model", model) == 2
+    out, err = capsys.readouterr()
+    assert "Traceback" not in err and err.count("\n") == 1 and "a.png" in err
+    assert "the whole picture" in out
+
+
+def test_a_folder_that_may_not_be_read(capsys, model, monkeypatch, tmp_path):
+    def refusing(path):
+        raise PermissionError(1, "Operation not permitted", str(path))
+    monkeypatch.setattr(os, "scandir", refusing)
+    for system, advice in (("darwin", "System Settings, Privacy & Security"), ("linux", "see that it is yours")):
+        monkeypatch.setattr(sys, "platform", system)
+        err = error_of(capsys, tmp_path, "--model", model)
+        assert f"cannot read the folder {tmp_path}: Operation not permitted; " in err and advice in err
+
+
 def test_json(capsys, model, photos):
     assert program(photos, "--model", model, "--json") == 2  # one of them is broken
     out = capsys.readouterr().out

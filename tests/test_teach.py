@@ -1,5 +1,6 @@
 """python -m tinyfer.webcam --teach: on faces drawn in a style that the model has never seen, before and after."""
 
+import pathlib
 import re
 import time
 
@@ -173,7 +174,8 @@ def test_the_lesson_from_the_first_question_to_the_model(lesson_with, capsys, tm
     assert [path.name for path in folder.iterdir()] == ["best.npz"]  # no picture was kept
     mine = models.load(folder)
     assert mine.meta["taught"]["pictures"] == 63 and mine.meta["note"] == models.load("toy").meta["note"]
-    assert lesson_with()[0] == 2 and "--forget deletes it" in capsys.readouterr().err
+    assert f"--forget --taught {pathlib.Path('runs/my-face')} deletes it" in out
+    assert lesson_with()[0] == 2 and "my-face deletes it" in capsys.readouterr().err
     assert cli.status(webcam.Options, webcam.run, ["--forget"], prog=webcam.PROG) == 0 and not folder.exists()
     assert cli.status(webcam.Options, webcam.run, ["--forget"], prog=webcam.PROG) == 2
 
@@ -185,8 +187,53 @@ def test_pictures_are_kept_if_wanted_and_forgotten(lesson_with, capsys, tmp_path
     assert len(kept) == 60 and {path.parent.name for path in kept} == set(LABELS) - {"fear", "disgust"}
     assert Image.open(kept[0]).size == (32, 32)
     (folder / "letter.txt").write_text("not ours")
-    assert cli.status(webcam.Options, webcam.run, ["--forget", "--taught", str(folder)], prog=webcam.PROG) == 0
+    assert forget(folder) == 0
+    assert f"deleted: {folder / 'best.npz'} and 60 pictures in {folder / 'pictures'}" in capsys.readouterr().out
     assert [path.name for path in folder.iterdir()] == ["letter.txt"]
+
+
+def forget(folder):
+    """The program's exit status."""
+    return cli.status(webcam.Options, webcam.run, ["--forget", "--taught", str(folder)], prog=webcam.PROG)
+
+
+def test_where_the_lesson_was_kept_is_said_with_the_way_to_forget_it(lesson_with, capsys, tmp_path):
+    assert lesson_with("--taught", "me")[0] == 0
+    assert "--forget --taught me deletes it" in capsys.readouterr().out
+    assert lesson_with("--taught", "me")[0] == 2
+    assert "--forget --taught me deletes it" in capsys.readouterr().err
+
+
+def test_a_training_run_is_neither_overwritten_nor_forgotten(lesson_with, capsys, tmp_path, toy):
+    run = tmp_path / "lite-1"
+    models.save(toy, run.with_suffix(".npz"))
+    run.mkdir()
+    run.with_suffix(".npz").rename(run / "best.npz")
+    assert lesson_with("--taught", str(run))[0] == 2
+    err = capsys.readouterr().err
+    assert "best.npz already, and no teaching wrote it; name another folder" in err and "--forget" not in err
+    (run / "pictures" / "happy").mkdir(parents=True)
+    (run / "pictures" / "happy" / "000.png").write_text("a picture of the user's")
+    assert forget(run) == 2 and "nothing was taught there" in capsys.readouterr().err
+    assert (run / "best.npz").exists() and (run / "pictures" / "happy" / "000.png").exists()
+    (run / "best.npz").write_text("damaged")
+    assert forget(run) == 2 and (run / "best.npz").exists()
+
+
+def test_pictures_of_ones_own_are_neither_overwritten_nor_forgotten(lesson_with, capsys, tmp_path):
+    mine = [tmp_path / "me" / "pictures" / name for name in
+            ("portrait.png", "happy/holiday.png", "happy/0001.png", "holiday/001.png", "sad/000.jpg")]
+    for path in mine:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("a picture of the user's")
+    assert lesson_with("--taught", "me", keeps="yes")[0] == 0
+    assert forget("me") == 0 and "84 pictures" in capsys.readouterr().out
+    assert sorted(path for path in (tmp_path / "me").rglob("*") if path.is_file()) == sorted(mine)
+    assert sorted(path.name for path in (tmp_path / "me" / "pictures").iterdir() if path.is_dir()) == [
+        "happy", "holiday", "sad"]
+    (tmp_path / "me" / "pictures" / "fear").mkdir()
+    (tmp_path / "me" / "pictures" / "fear" / "007.png").write_text("a picture of the user's")
+    assert lesson_with("--taught", "me")[0] == 2 and "007.png already" in capsys.readouterr().err
 
 
 def test_who_does_not_agree_is_not_recorded(lesson_with, capsys, tmp_path):

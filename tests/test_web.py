@@ -639,6 +639,80 @@ def test_the_page_takes_pictures_and_videos(tmp_path):
         page.wait("document.querySelector('.box')?.textContent.startsWith('neutral ')")
 
 
+@contextlib.contextmanager
+def page_of(tmp_path, answer=None):
+    """A page that shows a camera of one face. answer: faces, told in place of those that the program finds."""
+    path = chromium.write_film(tmp_path / "film.mjpeg", demo.film(np.arange(10) / demo.FPS, 240, 320))
+    with program("--model", "toy") as (_, _, address), chromium.Chromium(tmp_path, path) as page:
+        page.open(address)
+        if answer is not None:
+            page.js("""{const real = window.fetch; window.fetch = async (where, what) => {
+                if (!where.startsWith("frame")) return real(where, what);
+                return new Response(JSON.stringify({size: [320, 240], ms: {}, faces: window.found}));
+            }}""")
+            page.js(f"window.found = {json.dumps(answer)}")
+        page.press("c")
+        yield page
+
+
+def told_face(track):
+    return {"track": track, "box": [10 + 40 * track, 50, 30, 30], "label": "happy", "shown": "happy", "seen": True,
+            "uncertain": False, "probabilities": [0, 0, 0, 1, 0, 0, 0], "side": 2, "crop": "AAAAAA=="}
+
+
+@pytest.mark.browser
+@browser
+def test_the_page_says_when_the_camera_has_stopped(tmp_path):
+    """However many answers were on their way; and no box stays as if it were of now."""
+    with page_of(tmp_path) as page:
+        page.wait("document.querySelectorAll('.box').length == 1")
+        page.js("{const [track] = document.querySelector('#video').srcObject.getVideoTracks(); track.stop(); "
+                "track.dispatchEvent(new Event('ended'))}")
+        time.sleep(1)
+        assert "The camera has stopped" in page.js("document.querySelector('#message').textContent")
+        assert page.js("document.querySelectorAll('.box').length") == 0
+        assert page.js("document.querySelector('#stage').classList.contains('empty')")
+        page.press("c")  # another one is not stopped by the first one's end
+        page.wait("document.querySelectorAll('.box').length == 1")
+        assert page.js("document.querySelector('#message').hidden")
+
+
+@pytest.mark.browser
+@browser
+def test_a_card_keeps_the_keyboard_when_others_go_and_a_chosen_face_is_not_waited_for_for_ever(tmp_path):
+    with page_of(tmp_path, [told_face(track) for track in (1, 2, 3)]) as page:
+        page.wait("document.querySelectorAll('.card').length == 3")
+        page.js("document.querySelector('.card:nth-child(3)').focus()")
+        page.js(f"window.found = {json.dumps([told_face(track) for track in (2, 3, 4)])}")
+        page.wait("document.querySelector('.card').dataset.track == 2")
+        assert page.js("document.activeElement.dataset.track") == "3"
+        assert page.js("[...document.querySelectorAll('.card')].map(card => card.dataset.track)") == ["2", "3", "4"]
+        page.press("Enter", 13)
+        page.wait("document.querySelector('#whose').textContent == 'of face #3'")
+        page.js(f"window.found = {json.dumps([told_face(2)])}")
+        time.sleep(1)
+        assert page.js("document.querySelector('#whose').textContent") == "of face #3"  # it may come back
+        page.wait("document.querySelector('#whose').textContent == 'of the largest face'", 30)
+
+
+@pytest.mark.browser
+@browser
+@pytest.mark.parametrize("side", [200, 400])
+def test_what_is_transparent_is_sent_as_white(tmp_path, side):
+    Image.fromarray(np.zeros((side, side, 4), np.uint8)).save(tmp_path / "clear.png")
+    with program("--model", "toy") as (_, _, address), chromium.Chromium(tmp_path) as page:
+        page.open(address)
+        page.js("window.fetch = async (where, what) => (window.sent = what.body, new Response(null, {status: 204}))")
+        page.choose_file("#file", tmp_path / "clear.png")
+        page.wait("window.sent !== undefined")
+        darkest = """createImageBitmap(window.sent).then((image) => {
+            const pen = new OffscreenCanvas(image.width, image.height).getContext("2d");
+            pen.drawImage(image, 0, 0);
+            return pen.getImageData(0, 0, image.width, image.height).data.reduce((a, b) => Math.min(a, b));
+        })"""
+        assert page.js(darkest) >= 250
+
+
 @pytest.mark.browser
 @browser
 def test_the_page_says_when_the_program_has_ended(tmp_path):

@@ -1,6 +1,8 @@
 """python -m tinyfer.webcam: every kind of source, what is written down, keys, cameras that fail, no window, Ctrl-C."""
 
 import csv
+import functools
+import http.server
 import os
 import pathlib
 import shutil
@@ -18,11 +20,13 @@ from PIL import Image
 from tinyfer import cli, data, machine, webcam
 from tinyfer.errors import UserError
 from tinyfer.live import Session, capture, window
+from tinyfer.live import player as player_of
 from tinyfer.live.capture import Feed, open_source
 from tinyfer.live.demo import Demo
 from tinyfer.live.player import Player
 from tinyfer.live.recording import Table, Video
 from tinyfer.live.session import live_reader
+from tinyfer.progress import Interrupt
 
 ROOT = pathlib.Path(__file__).parent.parent
 GOLDEN = pathlib.Path(__file__).parent / "golden" / "demo.csv"
@@ -123,6 +127,26 @@ def test_a_folder_of_photos_is_read_one_by_one(capsys, tmp_path):
     assert [row["label"] for row in rows_of(tmp_path / "t.csv")] == ["happy", "sad"]
 
 
+def test_what_phones_save_is_read_or_told(capsys, tmp_path):
+    for name in ("a.jfif", "b.JP2", "c.png"):
+        Image.fromarray(np.full((60, 80, 3), 90, np.uint8)).save(tmp_path / name)
+    (tmp_path / "d.HEIC").write_text("a phone's")
+    assert open_source(str(tmp_path)).length == 3
+    assert "1 HEIC picture, which Pillow does not read: save a copy of each as jpg" in capsys.readouterr().err
+    assert open_source(str(tmp_path / "a.jfif")).stills
+
+
+def test_a_folder_that_may_not_be_read_is_told(capsys, monkeypatch, tmp_path):
+    monkeypatch.setattr(os, "scandir", lambda folder: refuse(folder))
+    monkeypatch.setattr(pathlib.Path, "iterdir", lambda folder: refuse(folder))
+    assert f"cannot read the folder {tmp_path}: Operation not permitted; " in error_of(capsys, "--source", tmp_path)
+
+
+def refuse(path):
+    """As macOS does with a folder that the terminal has not been allowed."""
+    raise PermissionError(1, "Operation not permitted", str(path))
+
+
 def test_numbered_pictures_are_a_film(tmp_path):
     for number, frame in enumerate([Demo(320, 240).read() for _ in range(3)]):
         Image.fromarray(frame).save(tmp_path / f"f_{number:03d}.png")
@@ -138,7 +162,8 @@ def test_refusals(capsys, tmp_path):
     for name in ("text.mp4", "empty.avi"):
         assert "no frame of it can be read" in error_of(capsys, "--source", tmp_path / name)
     (tmp_path / "folder").mkdir()
-    assert "there are no pictures in it" in error_of(capsys, "--source", tmp_path / "folder")
+    assert "there are no pictures in the folder" in error_of(capsys, "--source", tmp_path / "folder")
+    assert "there are no pictures in it" in error_of(capsys, "--source", tmp_path / "*.png")
     assert "never ends" in error_of(capsys, "--source", "demo")
     demo = ("--source", "demo", "--max-frames", 2)
     assert "expected a name that ends in .mp4" in error_of(capsys, *demo, "--record", tmp_path / "film.gif")
@@ -146,10 +171,45 @@ def test_refusals(capsys, tmp_path):
     assert "there is such a file already" in error_of(capsys, *demo, "--record", tmp_path / "text.mp4")
     assert "there is such a file already" in error_of(capsys, *demo, "--csv", tmp_path / "text.mp4")
     assert "cannot be written" in error_of(capsys, *demo, "--csv", tmp_path / "no" / "t.csv")
+    assert "text.mp4: there is such a" in error_of(capsys, *demo, "--csv", tmp_path / "t.csv", "--record",
+                                                   tmp_path / "text.mp4")
+    assert not (tmp_path / "t.csv").exists()  # or the same words with another --record would be refused
     assert "expected one of haar" in error_of(capsys, *demo, "--detector", "hog")
     assert "there is no such file" in error_of(capsys, *demo, "--model", "nope")
     assert "nothing answers there" in error_of(capsys, "--source", "rtsp://user:secret@127.0.0.1:9/x")
     assert "secret" not in error_of(capsys, "--source", "rtsp://user:secret@127.0.0.1:9/x")
+
+
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    """Serves a folder, and says nothing."""
+
+    def log_message(self, *_):
+        """Not here."""
+
+
+def test_every_frame_of_a_film_at_an_address_counts(tmp_path):
+    written_film(tmp_path / "film.avi", [np.full((64, 64, 3), 5 * i, np.uint8) for i in range(30)])
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=tmp_path))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    source = open_source(f"http://127.0.0.1:{server.server_port}/film.avi")
+    feed, numbers = Feed(source), []
+    assert not source.live and source.length == 30 and source.fps == 25
+    while not feed.ended:
+        if (one := feed.get(1)) is not None:
+            numbers.append((one.number, round(25 * one.time)))
+            time.sleep(0.002)
+    assert numbers == [(i, i) for i in range(30)] and feed.dropped == 0
+    feed.close()
+    server.shutdown()
+    server.server_close()
+
+
+def test_an_address_without_a_length_is_a_camera(monkeypatch):
+    for count in (0.0, -1.0, -9.2e18, float("nan")):
+        monkeypatch.setattr(capture.opencv(), "VideoCapture", lambda address, count=count: types.SimpleNamespace(
+            isOpened=lambda: True, get=lambda what: count, release=lambda: None))
+        source = open_source("rtsp://127.0.0.1/x")
+        assert source.live and source.length is None and not source.mirror
 
 
 @pytest.mark.skipif(os.path.exists("/dev/video0") or sys.platform != "linux", reason="there may be a camera")
@@ -190,11 +250,25 @@ def test_on_a_mac_the_user_has_time_to_allow_the_camera(monkeypatch, capsys):
 
 def test_a_window_that_was_closed_is_q_and_on_a_mac_a_minimised_one_is_not(monkeypatch):
     shown = window.Window.__new__(window.Window)
-    shown._cv2, shown._title = types.SimpleNamespace(waitKey=lambda ms: -1, WND_PROP_VISIBLE=4), "x"
+    shown._cv2, shown._title = types.SimpleNamespace(waitKeyEx=lambda ms: -1, WND_PROP_VISIBLE=4), "x"
     for property_, there, key in ((0.0, 1, "q"), (-1.0, 1, "q"), (1.0, 1, ""), (0.0, 0, ""), (-1.0, 0, "q")):
         shown._cv2.getWindowProperty = lambda title, what, value=property_: value
         monkeypatch.setattr(window, "_THERE", there)
         assert shown.key() == key
+
+
+def test_keys_without_a_sign_do_nothing_and_modifiers_change_nothing():
+    shown = window.Window.__new__(window.Window)
+    shown._title = "x"
+    keys = {ord("q"): "q", ord("R"): "r", 27: "q", 32: "p", ord("="): "+", 0x100000 | ord("s"): "s",
+            0x10000 | ord("H"): "h", 0xFF51: "", 0xFF52: "", 0xFF53: "", 0xFF50: "", 0x10FF51: "",  # Linux: arrows
+            0x250000: "", 0x700000: "", 0xF702: "", 0xE9: "", 0: "", -1: ""}  # Windows, macOS, an accent
+    for code, key in keys.items():
+        shown._cv2 = types.SimpleNamespace(waitKeyEx=lambda ms, c=code: c, waitKey=lambda ms, c=code: c & 0xFF,
+                                           WND_PROP_VISIBLE=4, getWindowProperty=lambda title, what: 1.0)
+        assert shown.key() == key, hex(code)
+    shown._cv2.waitKeyEx = shown._cv2.waitKey = lambda ms: 8  # Backspace
+    assert shown.key() != "q"
 
 
 # --- cameras that fail -----------------------------------------------------------------------------------------------
@@ -257,6 +331,14 @@ def test_a_camera_that_dies_is_told_and_tried_again():
     feed.close()
 
 
+def test_a_camera_that_dies_while_nobody_asks_is_told_all_the_same():
+    feed = Feed(Camera(frame()), patience=0.0)
+    feed._thread.join()
+    assert not feed.ended and feed.get(1) is not None and not feed.ended
+    with pytest.raises(UserError, match="given no picture"):
+        Player(feed, Session(live_reader("toy"))).run()
+
+
 def test_a_camera_that_hangs_is_told():
     release = threading.Event()
     feed = Feed(Camera(frame(), lambda: release.wait(20) and None), patience=-1.5)  # so it may hang for half a second
@@ -308,8 +390,8 @@ def test_a_black_camera_is_told_once(capsys, tmp_path):
 
 
 def test_a_camera_that_dies_leaves_what_was_recorded(tmp_path):
-    film = [Demo(320, 240).read() for _ in range(3)]
-    feed = Feed(Camera(*[lambda f=f: time.sleep(0.04) or f for f in film]), patience=0.4)
+    film = [Demo(320, 240).read() for _ in range(10)]  # a busy machine misses some while it draws its first one
+    feed = Feed(Camera(*[lambda f=f: time.sleep(0.1) or f for f in film]), patience=0.4)
     player = Player(feed, Session(live_reader("toy")), video=Video(tmp_path / "v.mp4", 25),
                     table=Table(tmp_path / "t.csv", data.LABELS))
     with pytest.raises(UserError, match="given no picture"):
@@ -337,6 +419,62 @@ def test_a_video_runs_at_the_speed_of_life(tmp_path):
     assert len(frames_of(tmp_path / "v.avi")) == 11 + 50 + 1
 
 
+def greys(path):
+    """The grey level of each frame, in tens."""
+    return [round(float(frame.mean()) / 10) for frame in frames_of(path)]
+
+
+def test_a_gap_shows_what_was_on_the_screen(tmp_path):
+    picture = [np.full((64, 64, 3), 10 * level, np.uint8) for level in range(9)]
+    with Video(tmp_path / "v.avi", 10, hold=0.4) as video:
+        for level, at in ((1, 7.0), (2, 7.1), (3, 7.5), (4, 7.51), (5, 8.0)):
+            video.write(picture[level], at)
+    assert greys(tmp_path / "v.avi") == [1, 2, 2, 2, 2, 3, 4, 4, 4, 4, 5, 5, 5, 5]
+    with Video(tmp_path / "w.avi", 10) as video:
+        for level, at in ((1, 0.0), (2, 100.0), (3, 100.1)):
+            video.write(picture[level], at)
+    assert greys(tmp_path / "w.avi") == [1] * 50 + [2, 3]
+
+
+def test_each_photo_of_a_folder_is_seen_for_as_long(tmp_path):
+    for level in (3, 6, 9):
+        Image.fromarray(np.full((64, 64, 3), 20 * level, np.uint8)).save(tmp_path / f"{level}.png")
+    assert program("--source", tmp_path, "--model", "toy", "--record", tmp_path / "v.avi") == 0
+    shown = [round(float(frame[10:200, 10:200].mean()) / 20) for frame in frames_of(tmp_path / "v.avi")]
+    assert shown == [3] * 20 + [6] * 20 + [9] * 20  # two seconds each
+
+
+class Full:
+    """A file on a disk that has no room any more."""
+
+    def write(self, text):
+        raise OSError(28, "No space left on device")
+
+    close = functools.partial(write, None, "")
+
+
+def test_a_full_disk_is_told_and_everything_is_closed(tmp_path, monkeypatch):
+    table = Table(tmp_path / "t.csv", data.LABELS)
+    table._file.close()
+    table._file = Full()
+    table._writer = csv.writer(table._file)
+    film = [Demo(320, 240).read()] * 6
+    feed, screen = Feed(Camera(*film, live=False)), Screen()
+    player = Player(feed, Session(live_reader("toy")), table=table, video=Video(tmp_path / "v.avi", 25), window=screen)
+    with pytest.raises(UserError, match=r"--csv .*t.csv: cannot be written any further \(No space left on dev"):
+        player.run()
+    assert feed.source.closed and screen.closed and frames_of(tmp_path / "v.avi")
+
+
+def test_whatever_fails_in_closing_the_rest_is_closed(tmp_path, monkeypatch):
+    feed, screen = Feed(Camera(*[Demo(320, 240).read()] * 3, live=False)), Screen()
+    video = Video(tmp_path / "v.avi", 25)
+    video.close = lambda: refuse(video.path)
+    with pytest.raises(PermissionError):
+        Player(feed, Session(live_reader("toy")), video=video, window=screen).run()
+    assert feed.source.closed and screen.closed
+
+
 def test_an_unused_video_leaves_no_file(tmp_path):
     with Video(tmp_path / "v.mp4", 25):
         pass
@@ -344,8 +482,8 @@ def test_an_unused_video_leaves_no_file(tmp_path):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Ctrl-C is sent otherwise there")
-@pytest.mark.parametrize("suffix", ["mp4", "avi"])
-def test_ctrl_c_closes_the_film_so_that_it_plays(tmp_path, suffix):
+@pytest.mark.parametrize("suffix, name", [("mp4", "SIGINT"), ("avi", "SIGINT"), ("mp4", "SIGTERM"), ("mp4", "SIGHUP")])
+def test_ctrl_c_and_its_like_close_the_film_so_that_it_plays(tmp_path, suffix, name):
     words = ["--source", "demo", "--max-frames", "100000", "--headless", "--csv", "t.csv", "--record", f"v.{suffix}"]
     run = subprocess.Popen([sys.executable, "-m", "tinyfer.webcam", *words], cwd=tmp_path, text=True,
                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=os.environ | {"PYTHONPATH": str(ROOT)})
@@ -353,11 +491,50 @@ def test_ctrl_c_closes_the_film_so_that_it_plays(tmp_path, suffix):
     while time.monotonic() < deadline and not (
             (tmp_path / "t.csv").exists() and (tmp_path / "t.csv").read_text().count("\n") > 10):
         time.sleep(0.05)
-    run.send_signal(signal.SIGINT)
+    run.send_signal(getattr(signal, name))
     out, err = run.communicate(timeout=60)
     assert run.returncode == 130 and "Traceback" not in err, err
     assert len(frames_of(tmp_path / f"v.{suffix}")) >= 10 and f"written: v.{suffix}" in out
     assert len(rows_of(tmp_path / "t.csv")) >= 10
+
+
+def test_a_second_signal_does_not_cut_the_film_off(tmp_path, monkeypatch):
+    """`timeout` and shells send theirs twice: the other one may come while the film is closed."""
+    ended = []
+    before = signal.signal(signal.SIGTERM, lambda *_: ended.append("at once"))
+    video = Video(tmp_path / "v.mp4", 25)
+    monkeypatch.setattr(video, "close", lambda: signal.raise_signal(signal.SIGTERM) or Video.close(video))
+    table = types.SimpleNamespace(write=lambda number, view: signal.raise_signal(signal.SIGTERM), close=lambda: None)
+    feed = Feed(Camera(*[Demo(320, 240).read()] * 9, live=False))
+    player = Player(feed, Session(live_reader("toy")), video=video, table=table)
+    try:
+        player.run()
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert not ended and player.interrupted and player.frames == len(frames_of(video.path)) == 1
+
+
+def test_signals_are_noted_and_given_back():
+    there = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK") if hasattr(signal, name)]
+    before = {number: signal.getsignal(number) for number in there}
+    for number in there:
+        with Interrupt() as stop:
+            assert not stop.asked
+            for _ in range(1 if number == signal.SIGINT else 3):
+                signal.raise_signal(number)
+                assert stop.asked
+        assert {number: signal.getsignal(number) for number in there} == before
+    try:  # under nohup a closed terminal ends nothing
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        with Interrupt() as stop:
+            signal.raise_signal(signal.SIGTERM)
+            assert not stop.asked
+        assert signal.getsignal(signal.SIGTERM) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGTERM, before[signal.SIGTERM])
+    with pytest.raises(KeyboardInterrupt), Interrupt():
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
 
 
 # --- window and keys -------------------------------------------------------------------------------------------------
@@ -423,6 +600,30 @@ def test_a_recording_that_is_not_ended_is_ended_at_the_end(tmp_path, monkeypatch
     assert len(frames_of(tmp_path / "tinyfer-1.mp4")) >= 9
 
 
+def test_a_recording_by_key_that_cannot_be_written_ends_nothing(tmp_path, monkeypatch):
+    def refuse(video, picture, time):
+        raise UserError(f"--record {video.path}: OpenCV cannot write it; is the folder yours?")
+    monkeypatch.setattr(Video, "_open", refuse)
+    player = played(tmp_path, monkeypatch, Screen(f2="r"))
+    assert player.frames == 12 and player.video is None and player.summary()[-1].startswith("milliseconds")
+    assert player._toast == "tinyfer-1.mp4: OpenCV cannot write it"
+    with pytest.raises(UserError, match="OpenCV cannot write it"):  # what --record asked for is another matter
+        played(tmp_path, monkeypatch, Screen(), video=Video("v.mp4", 25))
+
+
+def test_a_camera_is_waited_for_only_after_a_while(tmp_path, monkeypatch):
+    """In the dark a good one gives seven frames a second; the chip would flicker."""
+    warnings = []
+    status_of = player_of.Status
+    monkeypatch.setattr(player_of, "Status", lambda **words: warnings.append(words["warning"]) or status_of(**words))
+    slow = [lambda: time.sleep(0.15) or frame() for _ in range(6)]
+    feed = Feed(Camera(*slow, lambda: time.sleep(2) or frame()), patience=60)
+    Player(feed, Session(live_reader("toy")), window=Screen(), most=7).run()
+    assert len(warnings) > 12  # what was seen last is drawn again in between
+    first = warnings.index(player_of.WAITING)
+    assert first > 10 and set(warnings[:first]) == {""} and set(warnings[first:-1]) == {player_of.WAITING}
+
+
 def test_pausing_stops_a_film_and_loses_nothing(tmp_path, monkeypatch):
     player = played(tmp_path, monkeypatch, Screen(f4="p", f8="p"))
     assert player.frames == 12
@@ -454,6 +655,17 @@ def test_why_there_is_no_window(monkeypatch):
             window.check()
     monkeypatch.setattr(subprocess, "run", lambda *_, **__: FakeRun(0, ""))
     window.check()
+
+
+def test_an_opencv_that_is_missing_is_no_display_that_refuses(monkeypatch):
+    def missing():
+        raise UserError("OpenCV is installed but does not start (libGL.so.1: cannot open shared object file)")
+    monkeypatch.setenv("DISPLAY", ":0")
+    monkeypatch.setattr(window, "opencv", missing)
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: FakeRun(1, "ImportError: libGL.so.1"))
+    for begin in (window.check, window.Window):
+        with pytest.raises(UserError, match="OpenCV is installed but does not start"):
+            begin()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere there is always a display")

@@ -204,7 +204,9 @@ def _from_toml(kind, value, where: str):
     base = _base(kind)
     if base is float and type(value) is int:
         return float(value)
-    if (item := _item(kind)) and isinstance(value, list):
+    if item := _item(kind):
+        if not isinstance(value, list):
+            raise UserError(f"{where} = {value!r}: expected a list, such as [{_toml_value(value)}].")
         return tuple(_from_toml(item, part, where) for part in value)
     if base in _EXPECTED and type(value) is not base:
         raise UserError(f"{where} = {value!r}: expected {_EXPECTED[base]}.")
@@ -294,9 +296,22 @@ def status(options_type: type, run: Callable[..., int | None], argv: Sequence[st
     except KeyboardInterrupt:
         print(file=sys.stderr)
         return 130
-    except BrokenPipeError:  # the reader of our output has gone: no more to say, and not to say it at exit either
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:  # the reader of our output has gone: no more to say
+        _drop_output()
         return 1
+    except OSError as error:  # a disk that is full, a folder that is not the user's: nothing of ours is broken
+        try:
+            sys.stdout.flush()
+        except OSError:  # it was the output itself
+            _drop_output()
+        where = f"{error.filename}: " if error.filename is not None else ""
+        return _told(f"{where}the system refuses this ({error.strerror or error}); see that there is space, and that "
+                     f"it is yours to read or write.", argv)
+
+
+def _drop_output() -> None:
+    """Nothing more to stdout, not at exit either, which would end the process with a status of its own."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _told(sentence: str, argv: Sequence[str]) -> int:

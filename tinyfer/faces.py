@@ -14,6 +14,7 @@ from __future__ import annotations
 import io
 import os
 import pathlib
+import sys
 import warnings
 from dataclasses import dataclass, field
 
@@ -31,6 +32,10 @@ MARGIN = 0.02
 LARGEST_FILE = 1 << 28  # bytes
 LARGEST = 100_000_000  # pixels, 4 bytes each once decoded
 CROP_SIDE = 1024  # pixels: crops of twice that and more are first shrunk by a whole factor, to save memory
+# Endings of what a folder's pictures are called; .jfif is what some browsers save a jpg as.
+PICTURES = frozenset((".png", ".jpg", ".jpeg", ".jfif", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".avif", ".jp2",
+                      ".pgm", ".ppm"))
+FROM_PHONES = frozenset((".heic", ".heif"))  # which Pillow does not read
 DRAWN_ONLY = "for drawn faces only"
 NOTICE = ("An expression is what a face shows, not what a person feels. Everything stays on this machine.\n"
           "The EU AI Act forbids inferring emotions of people at work and in education, save for medical or safety "
@@ -73,6 +78,30 @@ def open_picture(source) -> Image.Image:
     if isinstance(source, (bytes, bytearray)):
         return _decoded(bytes(source), "the picture")
     return _decoded(_file_bytes(pathlib.Path(source)), str(source))
+
+
+def pictures_in(folder) -> list[str]:
+    """Paths of the pictures in a folder, by name, without the hidden ones. Those from phones that cannot be read are
+    told on stderr. UserError where the folder cannot be read or has no picture."""
+    folder = pathlib.Path(folder)
+    try:
+        with os.scandir(folder) as scan:
+            entries = sorted((entry for entry in scan if not entry.name.startswith(".")), key=lambda entry: entry.name)
+            files = [entry.path for entry in entries if entry.is_file()]
+            deeper = any(entry.is_dir() for entry in entries)
+    except OSError as error:
+        advice = ("allow the terminal to read it (System Settings, Privacy & Security, Files and Folders)"
+                  if sys.platform == "darwin" else "see that it is yours to read")
+        raise UserError(f"cannot read the folder {folder}: {error.strerror or error}; {advice}.") from None
+    found = [path for path in files if pathlib.Path(path).suffix.lower() in PICTURES]
+    phones = sum(pathlib.Path(path).suffix.lower() in FROM_PHONES for path in files)
+    heic = f"{phones} HEIC picture{'s' * (phones != 1)}, which Pillow does not read: save a copy of each as jpg"
+    if not found:
+        within = f"; for those in its folders: '{folder / '**' / '*.jpg'}'" if deeper else ""
+        raise UserError(f"there are no pictures in the folder {folder}{f', but {heic}' if phones else within}.")
+    if phones:
+        print(f"passed over in {folder}: {heic}.", file=sys.stderr)
+    return found
 
 
 def _file_bytes(path: pathlib.Path) -> bytes:

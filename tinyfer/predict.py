@@ -22,10 +22,19 @@ from tqdm import tqdm
 from tinyfer import cli, detectors, machine, models
 from tinyfer.cli import option
 from tinyfer.errors import UserError
-from tinyfer.faces import DRAWN_ONLY, LARGEST_FILE, MARGIN, NOTICE, Face, FaceReader, drawn_only, open_picture
+from tinyfer.faces import (
+    DRAWN_ONLY,
+    LARGEST_FILE,
+    MARGIN,
+    NOTICE,
+    Face,
+    FaceReader,
+    drawn_only,
+    open_picture,
+    pictures_in,
+)
 
 PROG = "python -m tinyfer.predict"
-PICTURES = frozenset((".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".pgm", ".ppm"))
 STDIN = "-"
 
 
@@ -113,30 +122,16 @@ def _expanded(word: str) -> list[str]:
     if re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", word):
         raise UserError(f"{_name(word)} is an address; nothing here goes online: download the picture and name "
                         f"the file.")
-    path = pathlib.Path(word)
-    if word == STDIN or path.is_file():
+    if word == STDIN or os.path.isfile(word):  # pathlib's is_file raises where a folder above may not be looked into
         return [word]
-    if path.is_dir():
-        return _in_folder(path)
+    if os.path.isdir(word):
+        return pictures_in(word)
     if glob.has_magic(word):
         found = sorted(found for found in glob.glob(word, recursive=True) if os.path.isfile(found))
         if not found:
             raise UserError(f"{_name(word)}: no file fits this pattern.")
         return found
     return [word]  # told to be missing when its turn comes, after what can be read
-
-
-def _in_folder(folder: pathlib.Path) -> list[str]:
-    try:
-        entries = sorted(entry for entry in folder.iterdir() if not entry.name.startswith("."))
-    except OSError as error:
-        raise UserError(f"cannot read the folder {folder}: {error.strerror or error}.") from None
-    found = [str(entry) for entry in entries if entry.suffix.lower() in PICTURES and entry.is_file()]
-    if not found:
-        deeper = any(entry.is_dir() for entry in entries)
-        hint = f"; for those in its folders: '{folder / '**' / '*.jpg'}'" if deeper else ""
-        raise UserError(f"there are no pictures in the folder {folder}{hint}.")
-    return found
 
 
 def _stdin() -> bytes:

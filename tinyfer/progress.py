@@ -67,22 +67,31 @@ class Live(Show):
 
 
 class Interrupt:
-    """Inside the block the first Ctrl-C is only noted, so that the step is finished; the second one stops at once."""
+    """Inside the block the first Ctrl-C is only noted, so that the step is finished; the second one stops at once.
+
+    So are the signals of `timeout`, of a container that is stopped and of a terminal or console that is closed, but
+    however often they come: `timeout` and shells send them twice. What is ignored (by nohup) stays so."""
 
     asked = False
+    ENDINGS = ("SIGTERM", "SIGHUP", "SIGBREAK")  # as far as the system has them
 
     def __enter__(self):
+        self._before = {}
         if threading.current_thread() is threading.main_thread():
-            self._before = signal.signal(signal.SIGINT, self._note)
+            self._before[signal.SIGINT] = signal.signal(signal.SIGINT, self._note)
+            for number in (getattr(signal, name) for name in self.ENDINGS if hasattr(signal, name)):
+                if signal.getsignal(number) not in (signal.SIG_IGN, None):
+                    self._before[number] = signal.signal(number, self._note)
         return self
 
-    def _note(self, *_):
+    def _note(self, number, _):
         self.asked = True
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        if number == signal.SIGINT:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
 
     def __exit__(self, *_):
-        if hasattr(self, "_before"):
-            signal.signal(signal.SIGINT, self._before)
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
 
 
 def duration(seconds: float) -> str:

@@ -14,14 +14,14 @@ from __future__ import annotations
 import pathlib
 from dataclasses import dataclass
 
-from tinyfer import cli, detectors, machine, models, ops, seeds, web
+from tinyfer import cli, data, detectors, machine, models, ops, seeds, web
 from tinyfer.cli import option
 from tinyfer.errors import UserError
 from tinyfer.faces import DRAWN_ONLY, MARGIN, NOTICE, FaceReader, drawn_only
 from tinyfer.live import capture, lesson, session
 from tinyfer.live.capture import Feed, Source
-from tinyfer.live.player import Player, video_fps
-from tinyfer.live.recording import Table, Video
+from tinyfer.live.player import Player, video_of
+from tinyfer.live.recording import Table
 from tinyfer.live.session import Session
 from tinyfer.live.window import Window
 from tinyfer.progress import Interrupt
@@ -109,8 +109,8 @@ def play(options: Options) -> int:
         with ops.using(**_kernels(options)):
             live = make_session(options, model_name(options, source), source.stills)
             print(told(options, live, source), flush=True)
-            table = None if options.csv is None else Table(options.csv, live.labels)
-            video = None if options.record is None else Video(options.record, video_fps(source.fps))
+            video = video_of(source.fps, options.record) if options.record is not None else None
+            table = None if options.csv is None else Table(options.csv, live.labels)  # makes its file at once: last
             feed = Feed(source)
             player = Player(feed, live, window=window, video=video, table=table, most=options.max_frames,
                             mirror=options.mirror and source.mirror, detector=options.detector,
@@ -128,8 +128,7 @@ def play(options: Options) -> int:
 def teach(options: Options) -> int:
     """Record one person, teach the last layer, compare; 1 where it did not get better, and nothing is written then."""
     folder = pathlib.Path(options.taught)
-    if (folder / "best.npz").exists():
-        raise UserError(f"--taught {folder}: something was taught there already; --forget deletes it.")
+    lesson.check_free(folder, data.LABELS)
     print(NOTICE)
     source = capture.open_source(options.source, options.width, options.height)
     feed = Feed(source)
@@ -155,7 +154,7 @@ def teach(options: Options) -> int:
         lesson.write(folder, mine, recorded if keep else None)
     finally:
         feed.close()
-    print(f"written: {folder}; use it: {PROG} --model {folder}; {PROG} --forget deletes it")
+    print(f"written: {folder}; use it: {PROG} --model {folder}; {lesson.forgetting(folder)} deletes it")
     return 0
 
 

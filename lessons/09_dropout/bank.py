@@ -198,6 +198,18 @@ def generator(seed, purpose, epoch, step):
     return np.random.default_rng([seed, zlib.crc32(purpose.encode()), 10 * epoch + step])
 
 
+# %% wrong: epoch * 100 + step, which meet from 100 steps on
+# looks like: the numbers are reckoned into one
+def generator(seed, purpose, epoch, step):
+    return np.random.default_rng([seed, zlib.crc32(purpose.encode()), 100 * epoch + step])
+
+
+# %% wrong: epoch * 1000 + step, which is enough for one data set
+# looks like: the numbers are reckoned into one
+def generator(seed, purpose, epoch, step):
+    return np.random.default_rng([seed, zlib.crc32(purpose.encode()), 1000 * epoch + step])
+
+
 # %% wrong: the length of the word
 # looks like: two words count alike
 def generator(seed, purpose, epoch, step):

@@ -13,7 +13,9 @@ FORWARD, BACKWARD = "dropout_forward", "dropout_backward"
 MANY = (200, 200)  # numbers of a mask whose share is counted
 SIGMAS = 5  # how far chance may lead away from what is expected
 WORDS = ("dropout", "order", "noise", "trace", "crate")  # two of one length, and two of the same letters
-KEYS = [key for seed in (1, 11, 0) for word in WORDS for key in itertools.product([seed], [word], range(12), range(12))]
+EPOCHS = (0, 1, 2, 3, 10, 11, 20)
+STEPS = (*range(4), 10, 11, 12, 100, 110, 111, 200, 225, 256, 1000, 1024, 2000, 10_000)  # FER-2013 has 225 an epoch
+KEYS = [key for seed in (1, 11, 0) for word in WORDS for key in itertools.product([seed], [word], EPOCHS, STEPS)]
 
 
 # ------------------------------------------------------------------------------------------------------------ the mask

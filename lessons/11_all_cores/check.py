@@ -1,7 +1,7 @@
 """What the parallel conv2d_backward is held to: the reference, and the same bits on any number of threads.
 
 How many threads Numba may use is settled when it is imported. So the search for a race runs in a process of its own,
-with THREADS of them whatever the machine has: `python check.py FILE OUT` is that process."""
+with THREADS of them whatever the machine has: `python check.py FILE OUT hunt` is that process."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from unittest import mock
 
 import numba
 import numpy as np
@@ -41,6 +42,8 @@ THREADS = 4  # more than most laptops have to spare, so that they take turns in 
 REPEATS = 20  # with each number of threads
 SHARE = 0.3  # of the processor time that the other three threads take at least; a fair share is three quarters
 PATIENCE = 80  # seconds for the other process
+CORES = {"cpu_count", "process_cpu_count", "sched_getaffinity", "NUMBA_NUM_THREADS", "get_num_threads"}
+FEW, MANY = 3, 24  # cores of two machines
 
 
 def random(*shape):
@@ -170,6 +173,31 @@ def collected(mine: Handin) -> str:
     return ""
 
 
+def asked(mine: Handin) -> str:
+    """The name by which the file asks how many cores or threads there are; "" where it does not."""
+    for at in ast.walk(ast.parse(mine.path.read_text(encoding="utf-8-sig"))):
+        found = CORES & {getattr(at, "id", ""), getattr(at, "attr", ""), getattr(at, "name", "")}
+        if found:
+            return found.pop()
+    return ""
+
+
+def test_same_bits_on_another_machine(mine):
+    """With FEW cores and with MANY; a file that does not ask for their number cannot tell these two apart."""
+    hold_op(mine, batch(2))
+    if not asked(mine):
+        note("your file does not ask how many cores there are")
+        return
+    mine.say(f"your file asks for {asked(mine)}: running it as on a machine with {FEW} cores, and with {MANY}")
+    few, many = (elsewhere(mine, "alone", cores) for cores in (FEW, MANY))
+    for name in NAMES:
+        if few[name].tobytes() != many[name].tobytes():
+            looks = (f"the batch is cut by what the machine has ({asked(mine)}): cut it by the number of pictures "
+                     "alone, with the same CHUNKS everywhere")  # fmt: skip
+            fail(f"{name} has other bits on a machine with {MANY} cores than on one with {FEW}", looks, large().told())
+    note(f"the same with {FEW} cores and with {MANY}")
+
+
 def test_all_threads_work(mine):
     hold_op(mine, batch(2))
     share = float(evidence(mine)["share"])
@@ -199,15 +227,20 @@ def test_any_shape(mine, case):
 def evidence(mine: Handin) -> dict[str, np.ndarray]:
     """What `hunt` finds in the student's file."""
     mine.say(f"running your {OP} on 2 to {THREADS} threads, in a process of its own (about 10 s)")
-    environment = {**os.environ, "NUMBA_NUM_THREADS": str(THREADS), "PYTHONPATH": str(course.ROOT)}
+    return elsewhere(mine, "hunt", THREADS)
+
+
+def elsewhere(mine: Handin, job: str, threads: int) -> dict[str, np.ndarray]:
+    """What a job of JOBS finds in the student's file, in a process with so many threads."""
+    environment = {**os.environ, "NUMBA_NUM_THREADS": str(threads), "PYTHONPATH": str(course.ROOT)}
     environment.pop("NUMBA_DEFAULT_NUM_THREADS", None)
     with tempfile.TemporaryDirectory(prefix="lesson-") as folder:
         out = pathlib.Path(folder) / "found.npz"
-        command = [sys.executable, __file__, str(mine.path.resolve()), str(out)]
+        command = [sys.executable, __file__, str(mine.path.resolve()), str(out), job]
         try:
             done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=PATIENCE)
         except subprocess.TimeoutExpired:
-            fail(f"{3 * REPEATS} runs are not done after {PATIENCE} s", "is there a loop that never ends?")
+            fail(f"its runs on {threads} threads are not done after {PATIENCE} s", "is there a loop that never ends?")
         if not out.exists():
             why = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
             fail(f"a large case on several threads ends with {why}",
@@ -240,5 +273,18 @@ def hunt(path: pathlib.Path) -> dict[str, np.ndarray]:
     return found
 
 
+def alone(path: pathlib.Path) -> dict[str, np.ndarray]:
+    """In a process with as many threads as the machine shall seem to have cores: the results of one thread."""
+    cores = numba.config.NUMBA_NUM_THREADS
+    told_so = {"cpu_count": lambda: cores, "process_cpu_count": lambda: cores,
+               "sched_getaffinity": lambda process: set(range(cores))}  # fmt: skip
+    with mock.patch.multiple(os, create=True, **told_so):
+        f = Handin(path, course.find("11")).plain.conv2d_backward
+    numba.set_num_threads(1)
+    return {name: np.array(a) for name, a in zip(NAMES, f(*large().copies()), strict=True)}
+
+
+JOBS = {"hunt": hunt, "alone": alone}
+
 if __name__ == "__main__":
-    np.savez(sys.argv[2], **hunt(pathlib.Path(sys.argv[1])))
+    np.savez(sys.argv[2], **JOBS[sys.argv[3]](pathlib.Path(sys.argv[1])))

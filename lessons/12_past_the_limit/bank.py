@@ -15,12 +15,12 @@ def tiles(x, before=1):
     return seen.transpose(0, 1, 2, 4, 5, 3)
 
 
-def winograd_by(x, w, at=AT, before=1):
+def winograd_by(x, w, at=AT, bt=BT, before=1):
     n, height, width, _ = x.shape
-    v = np.einsum("ia,npqabc,jb->npqijc", BT, tiles(x, before), BT, optimize=True)
+    v = np.einsum("ia,npqabc,jb->npqijc", bt, tiles(x, before), bt, optimize=True)
     u = np.einsum("ia,abck,jb->ijck", G, w, G, optimize=True)
     products = np.einsum("npqijc,ijck->npqijk", v, u, optimize=True)
-    y = np.einsum("ri,npqijk,sj->nprqsk", at, products, at, optimize=True).astype(np.float32)
+    y = np.einsum("ri,npqijk,sj->nprqsk", at, products, at, optimize=True)
     return y.reshape(n, 2 * y.shape[1], 2 * y.shape[3], -1)[:, :height, :width].copy()
 
 
@@ -308,6 +308,19 @@ def conv2d_forward(x, w, b, stride, pad):
     return y
 
 
+# %% wrong: y[n] is assigned what multiply returns
+# looks like: writes into y\[n\] and returns nothing
+@numba.njit(parallel=True)
+def conv2d_forward(x, w, b, stride, pad):
+    kh, kw, _, kernels = w.shape
+    rows, columns = (x.shape[1] + 2 * pad - kh) // stride + 1, (x.shape[2] + 2 * pad - kw) // stride + 1
+    wt = w.reshape(-1, kernels).T.copy()
+    y = np.empty((len(x), rows * columns, kernels), x.dtype)
+    for n in numba.prange(len(x)):
+        y[n] = multiply(im2col(x[n], kh, kw, stride, pad), wt, b)
+    return y.reshape(len(x), rows, columns, kernels)
+
+
 # %% wrong: turned without a copy
 # looks like: wt does not run along d in memory
 @numba.njit(parallel=True)
@@ -369,6 +382,13 @@ def winograd(x, w):
 # looks like: the first tile begins one row above
 def winograd(x, w):
     return winograd_by(x, w, before=0)
+
+
+# %% wrong: if you are fast, with matrices of whole numbers
+# looks like: make the three matrices float32
+def winograd(x, w):
+    at = np.array([[1, 1, 1, 0], [0, 1, -1, -1]])
+    return winograd_by(x, w, at, np.array([[1, 0, -1, 0], [0, 1, 1, 0], [0, -1, 1, 0], [0, 1, 0, -1]]))
 
 
 # %% right: tiles of 3 x 3, and plain loops for the rest

@@ -178,6 +178,12 @@ def four_stages(widths, dropout, rng):
     return {f"layer{i}": layer for i, layer in enumerate(layers.values())}
 
 
+# %% wrong: the dropout is written down
+# looks like: the share that four_stages is given
+def four_stages(widths, dropout, rng):
+    return stages_with(right_block)(widths, 0.2, rng)
+
+
 # %% wrong: the head is forgotten
 # looks like: the head is missing
 def four_stages(widths, dropout, rng):

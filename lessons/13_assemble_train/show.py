@@ -151,20 +151,21 @@ def draw_matrix(axes, scores):
 
 LITE = {"name": "lite", "widths": (32, 64, 128, 256), "size": 48, "dropout": 0.2}
 MICRO = {"name": "micro", "widths": WIDTHS, "size": 24, "dropout": DROPOUT}  # for machines on which lite takes too long
-SECONDS, LEAST_EPOCHS, MOST_EPOCHS, TRIED_BATCH, ENOUGH, MOST = 60, 4, 10, 32, 2400, 3200  # the last two are faces
+LEAST_EPOCHS, MOST_EPOCHS, TRIED_BATCH, ENOUGH, MOST = 4, 10, 32, 2400, 3200  # the last two are faces
 
 
-def try_it(mine, say):
-    """Train lite on 48x48 drawn faces for about a minute, save it, and load it with the engine."""
+def try_it(mine, say, minutes=1.0):
+    """Train lite on 48x48 drawn faces for about so long, save it, and load it with the engine."""
+    seconds = 60 * minutes
     faces = data.toyfaces(MOST * 5 // 4, np.random.default_rng(0))
     for plan in (LITE, MICRO):
         each = seconds_a_picture(mine, faces.train, plan)
-        fit_in = int(SECONDS / LEAST_EPOCHS / each)
+        fit_in = int(seconds / LEAST_EPOCHS / each)
         say(f"{plan['name']}, made of your stages: {1 / each:,.0f} pictures of {plan['size']}x{plan['size']} a second")
         if fit_in >= ENOUGH:
             break
     train = faces.train.take(slice(0, max(TRIED_BATCH, fit_in)))
-    epochs = int(np.clip(SECONDS / each / len(train), LEAST_EPOCHS, MOST_EPOCHS))
+    epochs = int(np.clip(seconds / each / len(train), LEAST_EPOCHS, MOST_EPOCHS))
     say(f"{epochs} epochs of {len(train):,} augmented drawn faces, with your backward and your step")
     model = network(mine, **plan)
     run = training(mine, model, train, faces.val, epochs, "light", 0.05, TRIED_BATCH)

@@ -62,6 +62,7 @@ class Recorder:
     def __init__(self, channel: Channel, handin: Handin, seconds: float):
         self.channel, self.handin, self.seconds = channel, handin, seconds
         self.error: BaseException | None = None
+        self.failed = False  # a check of this file has, and not by a fault of the course
 
     def pytest_configure(self, config):
         config.handin = self.handin
@@ -93,7 +94,8 @@ class Recorder:
         start = time.perf_counter()
         with self.channel.limit(self.seconds):
             result = yield
-        told = _described(self.error, self.handin)
+        told = _described(self.error, self.handin, self.failed)
+        self.failed |= told["status"] in ("fail", "todo")
         self.channel.tell("check", check=_label(item), took=time.perf_counter() - start, **told)
         return result
 
@@ -103,8 +105,10 @@ def _label(item) -> str:
     return item.name.removeprefix("test_").replace("_", " ")
 
 
-def _described(error: BaseException | None, handin: Handin) -> dict:
-    """An outcome as an event has it; a fault that names no place is one of the function that was called."""
+def _described(error: BaseException | None, handin: Handin, failed: bool) -> dict:
+    """An outcome as an event has it; a fault that names no place is one of the function that was called.
+
+    failed: an earlier check has. A later one may then stumble over what that one has told already, such as None."""
     if error is None:
         return {"status": "ok", "text": str(record)}
     if isinstance(error, Todo):
@@ -113,6 +117,9 @@ def _described(error: BaseException | None, handin: Handin) -> dict:
         parts = ("text", "case", "rows", "looks", "place")
         told = {name: getattr(error, name) for name in parts}
         return {"status": "fail", **told, "place": error.place or handin.about()}
+    if failed:
+        text = f"it cannot be checked before the failure above is mended ({type(error).__name__}: {error})"
+        return {"status": "fail", "text": text, "case": "", "rows": [], "looks": "", "place": handin.about()}
     return {"status": "broken", "text": "".join(traceback.format_exception(error)[-4:])}
 
 

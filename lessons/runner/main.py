@@ -61,8 +61,13 @@ class Options:
     mine: bool = option(
         False, "show, try: also plug in your ops of earlier lessons that pass", group="check, show, try"
     )
-    minutes: float = option(1.0, "try: how long to train with yours, and as long with ours", above=0, high=600,
-                            group="check, show, try")  # fmt: skip
+    minutes: float | None = option(
+        None,
+        "try: how long to train with yours, and as long with ours (default: 1)",
+        above=0,
+        high=600,
+        group="check, show, try",
+    )
     give_up: bool = option(False, "solution: read it before yours passes; that is recorded", group="solution")
     solutions: bool = option(False, "check-all: the course's own solutions", group="check-all")
     out: str | None = option(None, "the marks, a line a hand-in", metavar="CSV", group="grade")

@@ -12,6 +12,7 @@ import pathlib
 import sys
 import types
 import webbrowser
+from typing import Any
 
 from tinyfer import ops, plots, reference, userkernels
 from tinyfer.errors import UserError
@@ -52,12 +53,22 @@ def earlier_ops(lesson: Lesson) -> list[Lesson]:
     return [one for one in course.lessons() if one.name < lesson.name and one.ops and state.of(one) == state.DONE]
 
 
+def earlier_kernels(lesson: Lesson) -> dict[str, Any]:
+    """The student's ops of the lessons before this one that are ticked, compiled."""
+    return _kernels(earlier_ops(lesson))
+
+
 def plugged_in(lessons: list[Lesson]) -> contextlib.AbstractContextManager:
-    """The students' ops of these lessons, compiled, in place of ours."""
-    kernels: dict = {}
+    """The student's ops of these lessons, compiled, in place of ours."""
+    return ops.using(**_kernels(lessons))
+
+
+def _kernels(lessons: list[Lesson]) -> dict[str, Any]:
+    """By their names; where two lessons share an op, the later one's."""
+    kernels: dict[str, Any] = {}
     for lesson in lessons:
         kernels |= {op: f for op, f in userkernels.load(lesson.mine, check=False).items() if op in lesson.ops}
-    return ops.using(**kernels)
+    return kernels
 
 
 def open_viewer(place: pathlib.Path) -> None:

@@ -2,10 +2,12 @@
 
 The op is checked, compiled and timed by `tinyfer.userkernels`, as `train --use` does it. How fast it is decides what is
 trained: `lite` on 48x48 drawn faces where some epochs fit into the time, otherwise `micro` on as many 24x24 ones as
-fit. A lesson without ops may have a `try_it(mine, say)` in its show.py instead."""
+fit. A lesson without ops may have a `try_it(mine, say)` in its show.py instead, which takes `minutes` too
+where it trains."""
 
 from __future__ import annotations
 
+import inspect
 import math
 import pathlib
 from dataclasses import dataclass
@@ -18,11 +20,12 @@ from tinyfer.errors import UserError
 from tinyfer.progress import Live, duration
 from tinyfer.seeds import generator
 
-from . import course
+from . import course, state
 from .course import Lesson, shown
-from .pictures import chosen, earlier_ops
+from .pictures import chosen, earlier_kernels
 from .verdict import say
 
+MINUTES = 1.0  # of training, where nothing else is asked for
 EPOCHS = 3  # that should fit into the time
 FEWEST, MOST = 350, 4000  # drawn faces, of which 80 % are for training
 LATE = 1.5  # times the minutes that were asked for, after which a training is ended
@@ -33,11 +36,11 @@ LITE = "lite, the network that this course leads to,"
 MICRO = "micro, the same one with a quarter of the channels,"
 
 
-def run(lesson: Lesson, path: pathlib.Path | None, minutes: float, with_earlier: bool) -> int:
-    """The whole of `try`; 0."""
-    mine = path or lesson.mine
+def run(lesson: Lesson, path: pathlib.Path | None, minutes: float | None, with_earlier: bool) -> int:
+    """The whole of `try`; 0. minutes: None where none were asked for; with_earlier: ops of earlier lessons, too."""
     if not lesson.ops:
-        return _own_way(lesson, mine)
+        return _own_way(lesson, path, minutes, with_earlier)
+    mine, minutes = path or lesson.mine, minutes or MINUTES
     if not mine.is_file():
         raise UserError(f"{shown(mine)}: there is no such file; begin with: python -m lessons {lesson.number}")
     say(f"checking {', '.join(lesson.ops)} of {shown(mine)} against the reference")
@@ -49,10 +52,8 @@ def run(lesson: Lesson, path: pathlib.Path | None, minutes: float, with_earlier:
             say(note)
     for op, rate in plugged.rates.items():
         ladder(op, rate)
-    for other in earlier_ops(lesson) if with_earlier else []:
-        more = userkernels.load(other.mine, check=False)
-        plugged |= {op: f for op, f in more.items() if op in other.ops}
-        plugged.notes += more.notes
+    for op, f in (earlier_kernels(lesson) if with_earlier else {}).items():
+        plugged.setdefault(op, f)  # where lessons share an op, it is this lesson's that is tried
     plan = choose(plugged, 60 * minutes)
     say(plan.reason)
     yours = train(plan, "your " + ", ".join(plugged), plugged, minutes=minutes)
@@ -74,14 +75,22 @@ def run(lesson: Lesson, path: pathlib.Path | None, minutes: float, with_earlier:
     return 0
 
 
-def _own_way(lesson: Lesson, mine: pathlib.Path) -> int:
+def _own_way(lesson: Lesson, path: pathlib.Path | None, minutes: float | None, with_earlier: bool) -> int:
+    """What a lesson without ops does in its show.py; UserError where minutes are given to one that trains nothing."""
     module = userkernels.run_file(lesson.file("show.py"))
     if not hasattr(module, "try_it"):
         say(f"lesson {lesson.number} plugs nothing into training; its picture: python -m lessons show {lesson.number}")
         return 0
-    functions, whose = chosen(lesson, mine, passed=True)
-    say(whose)
-    module.try_it(functions, say)
+    trains = "minutes" in inspect.signature(module.try_it).parameters
+    if minutes and not trains:
+        raise UserError(f"--minutes: try {lesson.number} trains nothing, so there is no time to choose.")
+    functions, whose = chosen(lesson, path or lesson.mine, path is None and state.of(lesson) == state.DONE)
+    say(whose.removeprefix("drawn "))
+    earlier = earlier_kernels(lesson) if with_earlier else {}
+    if earlier:
+        say(f"and with your {', '.join(earlier)} of earlier lessons")
+    with ops.using(**earlier):
+        module.try_it(functions, say, **({"minutes": minutes or MINUTES} if trains else {}))
     return 0
 
 

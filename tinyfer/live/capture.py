@@ -26,7 +26,6 @@ from tinyfer.detectors import opencv, quiet
 from tinyfer.errors import UserError
 from tinyfer.live.session import as_bgr
 
-PICTURES = frozenset((".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".pgm", ".ppm"))
 AHEAD = 4  # frames of a file that are read ahead
 STILL_SECONDS = 2.0  # for which a window shows a picture of a folder
 PATIENCE = 5.0  # seconds to wait for a camera that gives nothing
@@ -73,10 +72,9 @@ def open_source(word: str, width: int | None = None, height: int | None = None) 
     if re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", word):
         return Stream(word)
     if os.path.isdir(word):
-        return Stills(word, sorted(str(path) for path in pathlib.Path(word).iterdir()
-                                   if path.suffix.lower() in PICTURES and not path.name.startswith(".")))
+        return Stills(word, faces.pictures_in(word))
     if os.path.isfile(word):
-        return Stills(word, [word]) if pathlib.Path(word).suffix.lower() in PICTURES else Video(word)
+        return Stills(word, [word]) if pathlib.Path(word).suffix.lower() in faces.PICTURES else Video(word)
     if re.search(r"%\d*d", word):
         return Video(word)
     if glob.has_magic(word):
@@ -114,6 +112,11 @@ class _Capture:
 
     def close(self) -> None:
         self._capture.release()
+
+    def _count(self) -> int | None:
+        """How many frames there are in all, if that is told."""
+        count = self._capture.get(self._cv2.CAP_PROP_FRAME_COUNT)
+        return int(count) if count > 0 else None
 
     def _fps(self, otherwise: float) -> float:
         fps = self._capture.get(self._cv2.CAP_PROP_FPS)
@@ -191,9 +194,10 @@ def cameras(most: int = 5) -> list[int]:
 
 
 class Stream(_Capture):
-    """A camera in the network, by its address (rtsp://, http://)."""
+    """A camera in the network, by its address (rtsp://, http://); or a video that lies there, which has a length, and
+    of which every frame counts."""
 
-    live, mirror = True, False
+    mirror = False
 
     def __init__(self, address: str):
         self._address = address
@@ -202,7 +206,8 @@ class Stream(_Capture):
         if not self._capture.isOpened():
             raise UserError(f"--source {self.name}: nothing answers there that OpenCV can read; try the address in a "
                             f"video player first.")
-        self.fps = self._fps(25.0)
+        self.fps, self.length = self._fps(25.0), self._count()
+        self.live = self.length is None
 
     def _open(self):
         return self._cv2.VideoCapture(self._address)
@@ -222,7 +227,7 @@ class Video(_Capture):
             self._capture.release()
             raise UserError(f"--source {path}: no frame of it can be read; expected a video (mp4, avi, webm, mov ...) "
                             f"that is whole, or numbered pictures such as frame_%03d.png.")
-        self.fps = self._fps(25.0)
+        self.fps, self.length = self._fps(25.0), self._count()
         self._end = False
 
     def _open(self):
@@ -231,12 +236,6 @@ class Video(_Capture):
     def read(self) -> np.ndarray | None:
         first, self._first = getattr(self, "_first", None), None
         return super().read() if first is None else first
-
-    @property
-    def length(self) -> int | None:
-        """How many frames the file says it has, if it does."""
-        count = int(self._capture.get(self._cv2.CAP_PROP_FRAME_COUNT))
-        return count if count > 0 else None
 
 
 class Stills:
@@ -316,7 +315,7 @@ class Feed:
     @property
     def ended(self) -> bool:
         with self._changed:
-            return self._done and not self._frames
+            return self._done and not self._frames and self._fault is None  # a fault is first told by `get`
 
     def get(self, timeout: float) -> Frame | None:
         """The next frame (of a camera: the newest) once there is one; None if there is none within `timeout`."""

@@ -10,10 +10,10 @@ after."""
 from __future__ import annotations
 
 import pathlib
-import shutil
+import re
 import sys
 import time as clocks
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -144,11 +144,34 @@ def table(judged: list[Judged]) -> str:
 # --------------------------------------------------------------------------------------------------------- what is kept
 
 
+def check_free(folder: pathlib.Path, labels: Iterable[str]) -> None:
+    """UserError where `write` would overwrite anything; it names --forget only where that deletes what is there."""
+    if was_taught(folder):
+        raise UserError(f"--taught {folder}: something was taught there already; {forgetting(folder)} deletes it.")
+    for path in (folder / "best.npz", *_pictures(folder, labels)):
+        if path.exists():
+            raise UserError(f"--taught {folder}: there is a {path.relative_to(folder)} already, and no teaching wrote "
+                            f"it; name another folder.")
+
+
+def was_taught(folder: pathlib.Path) -> bool:
+    """Whether the best.npz of a folder is one that `write` wrote, not that of a training run."""
+    try:
+        return "taught" in models.load(folder / "best.npz").meta
+    except UserError:
+        return False
+
+
+def forgetting(folder: pathlib.Path) -> str:
+    """The command that deletes what was taught there."""
+    return f"python -m tinyfer.webcam --forget --taught {folder}"
+
+
 def write(folder: pathlib.Path, model: Model, pictures: Mapping[str, np.ndarray] | None) -> None:
     """The model as best.npz and, where they are to be kept, the pictures as PNG."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        models.save(model, folder / "best.npz")
+        models.save(model, folder / "best.npz")  # first: pictures without it are not known to be ours
         for label, crops in (pictures or {}).items():
             (folder / "pictures" / label).mkdir(parents=True, exist_ok=True)
             for number, crop in enumerate(crops):
@@ -159,14 +182,23 @@ def write(folder: pathlib.Path, model: Model, pictures: Mapping[str, np.ndarray]
 
 def forget(folder: pathlib.Path) -> str:
     """Delete what `write` wrote, and nothing else; what was done, in words."""
-    there = [path for path in (folder / "best.npz", folder / "pictures") if path.exists()]
-    if not there:
+    if not was_taught(folder):
         raise UserError(f"--taught {folder}: nothing was taught there, so there is nothing to forget.")
+    pictures = _pictures(folder, models.load(folder / "best.npz").labels)
     try:
-        for path in there:
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
-        if not any(folder.iterdir()):
-            folder.rmdir()
+        for path in (*pictures, folder / "best.npz"):  # the model last: until it is gone, this can be tried again
+            path.unlink()
+        for place in (*{path.parent for path in pictures}, folder / "pictures", folder):
+            if place.is_dir() and not any(place.iterdir()):
+                place.rmdir()
     except OSError as error:
         raise UserError(f"--taught {folder}: cannot be deleted ({error.strerror}).") from None
-    return f"deleted: {', '.join(map(str, there))}"
+    kept = f" and {len(pictures)} pictures in {folder / 'pictures'}" if pictures else ""
+    return f"deleted: {folder / 'best.npz'}{kept}"
+
+
+def _pictures(folder: pathlib.Path, labels: Iterable[str]) -> list[pathlib.Path]:
+    """The files there that are named like pictures that `write` keeps."""
+    names = set(labels)
+    return sorted(path for path in (folder / "pictures").glob("*/*.png")
+                  if path.parent.name in names and re.fullmatch(r"\d{3}\.png", path.name))

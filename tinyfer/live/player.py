@@ -29,6 +29,7 @@ from tinyfer.progress import Interrupt
 
 BLACK = "the picture is black: is the lens covered, or does another program hold the camera?"
 WAITING = "waiting for the camera"
+LATE = 1.0  # seconds without a frame after which a camera is waited for; slow ones, in the dark, give a few a second
 TOAST = 2.5  # seconds that news stay
 CYCLE = ("haar", "haar-alt2", "none")  # what the detector's key goes through, besides the one that was chosen
 SMOOTHER = 0.2  # seconds that + and - add and take away
@@ -90,6 +91,8 @@ class Player:
         self._quit, self._paused, self._bars, self._help = False, False, True, False
         self._heat: GradCam | None = None
         self._last: tuple[np.ndarray, View] | None = None  # what was shown last
+        self._came = clocks.perf_counter()  # when a frame came last, or could not
+        self._by_key = False  # whether the video was begun by a key: then nothing depends on it
         self._epoch: float | None = None  # when the frame of time 0 was due
         self._black_since: float | None = None
         self._told_black = False
@@ -107,16 +110,17 @@ class Player:
         case, so that it can be played and read."""
         total = min(filter(None, (self.most, getattr(self.feed.source, "length", None))), default=None)
         quiet = self.window is not None or not sys.stderr.isatty()
-        try:
-            with Interrupt() as stop, tqdm(total=total, unit=" frames", delay=2, leave=False, disable=quiet) as bar:
-                while not stop.asked and not self._finished():
-                    if self._advance():
-                        bar.update()
-                    elif self.window is None and self.feed.black:
-                        self._note_black()
+        with Interrupt() as stop:
+            try:
+                with tqdm(total=total, unit=" frames", delay=2, leave=False, disable=quiet) as bar:
+                    while not stop.asked and not self._finished():
+                        if self._advance():
+                            bar.update()
+                        elif self.window is None and self.feed.black:
+                            self._note_black()
                 self.interrupted = stop.asked
-        finally:
-            self._close()
+            finally:
+                self._close()  # before signals end the process again: they come twice
 
     def _finished(self) -> bool:
         return bool(self.most and self.frames >= self.most) or (self.feed.ended and not self._paused) or self._quit
@@ -127,8 +131,11 @@ class Player:
         if frame is not None:
             self._step(frame)
         elif self.window is not None and self._last is not None:
-            waiting = not self._paused and self.feed.source.live
+            late = clocks.perf_counter() - self._came > LATE
+            waiting = late and not self._paused and self.feed.source.live
             self.window.show(self._draw(*self._last, WAITING if waiting else ""))
+        if frame is not None or self._paused:
+            self._came = clocks.perf_counter()
         if self.window is not None:
             self._keys(frame)
         return frame is not None
@@ -149,13 +156,23 @@ class Player:
         if self.window is not None or self.video is not None:
             meter.start()
             self._canvas = self._draw(frame.image, view, warning)
-            if self.video is not None:
-                self.video.write(self._canvas, frame.time)
+            self._write(self._canvas, frame.time)
             if self.window is not None:
                 self.window.show(self._canvas)
             meter.lap("draw")
         self._last = frame.image, view
         meter.frame()
+
+    def _write(self, picture: np.ndarray, time: float) -> None:
+        """Into the video, if there is one. One that a key began and that cannot be written is dropped, and told."""
+        try:
+            if self.video is not None:
+                self.video.write(picture, time)
+        except UserError as error:
+            if not self._by_key:
+                raise
+            self.video = None
+            self._tell_fault(error)
 
     def _note_black(self) -> str:
         """The warning that is due where a camera has been black for a while; without a window it is said once."""
@@ -196,6 +213,10 @@ class Player:
     def _tell(self, sentence: str) -> None:
         self._toast, self._toast_end = sentence, clocks.perf_counter() + TOAST
 
+    def _tell_fault(self, error: UserError) -> None:
+        """What went wrong with what a key asked for, as short as there is room for it."""
+        self._tell(str(error).removeprefix("--record ").partition("; ")[0])
+
     # ----------------------------------------------------------------------------------------------------------- keys
 
     def _keys(self, frame: Frame | None) -> None:
@@ -223,7 +244,7 @@ class Player:
             if act is not None:
                 act()
         except UserError as error:
-            self._tell(str(error).partition("; ")[0])
+            self._tell_fault(error)
 
     def _stop(self) -> None:
         self._quit = True
@@ -244,8 +265,7 @@ class Player:
 
     def _record(self) -> None:
         if self.video is None:
-            fps = video_fps(self.feed.source.fps)
-            self.video = Video(_free("tinyfer-{}.mp4"), fps)
+            self.video, self._by_key = video_of(self.feed.source.fps, _free("tinyfer-{}.mp4")), True
             self.files.append(self.video.path)
             self._tell(f"recording into {self.video.path}; r ends it")
         else:
@@ -285,7 +305,7 @@ class Player:
             try:
                 if part is not None:
                     part.close()
-            except UserError as error:
+            except (UserError, OSError) as error:
                 faults.append(error)
         if faults and sys.exc_info()[0] is None:
             raise faults[0]
@@ -309,9 +329,9 @@ class Player:
         return lines
 
 
-def video_fps(fps: float) -> float:
-    """Frames a second of a recording of a source that has `fps`."""
-    return fps if fps >= 5 else 10.0
+def video_of(fps: float, path) -> Video:
+    """The recording of a source that has `fps`, whose last frame is seen as long as the others."""
+    return Video(path, fps if fps >= 5 else 10.0, hold=1 / fps)
 
 
 def _free(pattern: str) -> pathlib.Path:

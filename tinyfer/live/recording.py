@@ -20,12 +20,13 @@ COLUMNS = ("frame", "seconds", "track", "x", "y", "w", "h", "label")
 
 
 class Video:
-    """A video file that plays at the speed of life: each picture is written as often as its time asks for.
+    """A video file that plays at the speed of life: each picture is written until the next one's time has come.
 
-    It plays only once it is closed: use it in a `with`, or call close whatever happens."""
+    hold: seconds for which the last one is to be seen, a frame of the video without it. It plays only once it is
+    closed: use it in a `with`, or call close whatever happens."""
 
-    def __init__(self, path, fps: float):
-        self.path, self.fps = pathlib.Path(path), fps
+    def __init__(self, path, fps: float, hold: float | None = None):
+        self.path, self.fps, self.hold = pathlib.Path(path), fps, 1 / fps if hold is None else hold
         self.frames = 0
         self._codec = CODECS.get(self.path.suffix.lower(), "")
         if not self._codec:
@@ -37,6 +38,8 @@ class Video:
         self._cv2 = opencv()
         self._writer: Any = None
         self._size, self._start = (0, 0), 0.0
+        self._still: np.ndarray | None = None  # what is to be seen since `_time`
+        self._time = 0.0
 
     @property
     def seconds(self) -> float:
@@ -47,22 +50,32 @@ class Video:
         """uint8 (H,W,3) BGR, to be seen from `time` on, in seconds of any origin. All get the size of the first."""
         if self._writer is None:
             self._open(picture, time)
-        picture = _fitted(picture, self._size)
-        wanted = round((time - self._start) * self.fps) + 1
-        for _ in range(min(wanted - self.frames, round(LONGEST_GAP * self.fps))):
-            self._writer.write(picture)
-            self.frames += 1
+        wanted = round((time - self._start) * self.fps)  # frames up to this picture
+        self._fill(wanted)
         if wanted > self.frames:  # the gap was longer: go on from here
-            self._start = time - (self.frames - 1) / self.fps
+            self._start = time - self.frames / self.fps
+        self._still, self._time = _fitted(picture, self._size), time
+        if wanted >= self.frames:  # else this frame is written already, and the picture will fill what follows
+            self._put()
 
     def close(self) -> None:
         """Finish the file, so that it plays."""
         if self._writer is None:
             return
+        self._fill(round((self._time + self.hold - self._start) * self.fps))
         self._writer.release()
         self._writer = None
         if not self.path.exists() or self.path.stat().st_size == 0:
             raise UserError(f"--record {self.path}: nothing was written; is the disk full?")
+
+    def _fill(self, wanted: int) -> None:
+        """Write what is to be seen until there are so many frames, or the gap is too long."""
+        for _ in range(min(wanted - self.frames, round(LONGEST_GAP * self.fps) - 1)):
+            self._put()
+
+    def _put(self) -> None:
+        self._writer.write(self._still)
+        self.frames += 1
 
     def __enter__(self) -> Video:
         return self
@@ -102,21 +115,32 @@ class Table:
         self._labels = labels
         try:
             self._file = self.path.open("x", newline="", encoding="utf-8", buffering=1)
+            self._writer = csv.writer(self._file)
+            self._writer.writerow([*COLUMNS, *labels])
         except FileExistsError:
             raise UserError(f"--csv {path}: there is such a file already; name another one.") from None
         except OSError as error:
             raise UserError(f"--csv {path}: cannot be written ({error.strerror}); name another place.") from None
-        self._writer = csv.writer(self._file)
-        self._writer.writerow([*COLUMNS, *labels])
 
     def write(self, number: int, view: View) -> None:
-        """The faces of frame `number`."""
+        """The faces of frame `number`. UserError where the disk is full."""
         for face in view.faces:
             if face.seen:
                 chances = [f"{face.probabilities[label]:.4f}" for label in self._labels]
-                self._writer.writerow([number, f"{view.time:.3f}", face.track, *face.box, face.shown, *chances])
+                row = [number, f"{view.time:.3f}", face.track, *face.box, face.shown, *chances]
+                try:
+                    self._writer.writerow(row)
+                except OSError as error:
+                    raise self._full(error) from None
                 self.rows += 1
 
     def close(self) -> None:
         """Write what is left."""
-        self._file.close()
+        try:
+            self._file.close()
+        except OSError as error:
+            raise self._full(error) from None
+
+    def _full(self, error: OSError) -> UserError:
+        return UserError(f"--csv {self.path}: cannot be written any further ({error.strerror}), after {self.rows} "
+                         f"rows; free some space.")

@@ -13,6 +13,7 @@ from tinyfer.detectors import Box
 
 STEADY = 0.08  # time constant of a box's place and size: cascades jitter by a few pixels from frame to frame
 SLOWING = 0.25  # time constant with which a face that is not found comes to rest
+COASTING = 0.5  # seconds after which a face that nobody has looked for does so, too
 LEAD, HOLD = 0.10, 0.25  # a new label must lead by so much probability, for so many seconds
 
 
@@ -43,7 +44,7 @@ class Track:
         """Go on as before until `time`."""
         seconds = max(time - self.moved, 0.0)
         self._centre = self._centre + self._velocity * seconds
-        if not self.seen:
+        if not self.seen or time - self.found > COASTING:
             self._velocity = self._velocity * (1 - share_of(seconds, SLOWING))
         self.moved = time
 
@@ -61,8 +62,9 @@ class Track:
 class Tracker:
     """Gives boxes to tracks by their overlap (intersection over union), the best pairs first.
 
-    overlap: less than that is another face. patience: seconds for which a face that is no longer found is kept.
-    confirm: how often in a row a face must be found before it counts, which keeps single false hits off."""
+    overlap: less than that is another face. patience: seconds for which a face that is no longer found is kept; one
+    that was found is kept until the detector looks again, however seldom that is. confirm: how often in a row a face
+    must be found before it counts, which keeps single false hits off."""
 
     def __init__(self, overlap: float = 0.3, patience: float = 0.5, confirm: int = 2):
         self.overlap, self.patience, self.confirm = overlap, patience, confirm
@@ -75,8 +77,8 @@ class Tracker:
             track.move(time)
         if boxes is not None:
             self._assign(boxes, time)
-        self._tracks = [track for track in self._tracks if time - track.found <= self.patience
-                        and (track.seen or track.hits >= self.confirm)]
+        self._tracks = [track for track in self._tracks if track.seen
+                        or (track.hits >= self.confirm and time - track.found <= self.patience)]
         return [track for track in self._tracks if track.hits >= self.confirm]
 
     def forget(self) -> None:

@@ -18,7 +18,7 @@ TITLE = "tinyfer"
 REMEDY = "use --headless with --csv or --record, or --browser to see it in a browser"
 _PROBE = "import cv2; cv2.namedWindow('tinyfer'); cv2.waitKey(1); cv2.destroyAllWindows()"
 _THERE = 0 if sys.platform == "darwin" else 1  # what WND_PROP_VISIBLE is at least: on macOS 0 while minimised
-_NAMES = {27: "q", 32: "p", 8: "q", 43: "+", 61: "+", 45: "-", 95: "-", 63: "?", 47: "?"}
+_NAMES = {27: "q", 32: "p", 43: "+", 61: "+", 45: "-", 95: "-", 63: "?", 47: "?"}
 
 
 class NoDisplay(UserError):
@@ -27,6 +27,7 @@ class NoDisplay(UserError):
 
 def check() -> None:
     """UserError where no window can be opened, with what to do instead."""
+    opencv()  # where it is missing or does not start, that is what to say, not that a window failed
     if sys.platform.startswith("linux") and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
         raise NoDisplay(f"no window can be opened: there is no display here (ssh, a container?); {REMEDY}.")
     try:
@@ -59,13 +60,11 @@ class Window:
 
     def key(self, milliseconds: int = 1) -> str:
         """The key pressed within that time, "" for none, "q" also for the window's own close button."""
-        code = self._cv2.waitKey(max(1, milliseconds))
+        code = self._cv2.waitKeyEx(max(1, milliseconds))  # waitKey cuts Left, 0xFF51, down to Q
         if self._cv2.getWindowProperty(self._title, self._cv2.WND_PROP_VISIBLE) < _THERE:
             return "q"
-        if code < 0:
-            return ""
-        code &= 0xFF
-        return _NAMES.get(code) or chr(code).lower()
+        code = code & 0xFFFF if code >= 0 else 0  # above: Shift, Num Lock ...
+        return _NAMES.get(code) or (chr(code).lower() if 0 < code < 128 else "")
 
     def close(self) -> None:
         """Close it."""

@@ -6,6 +6,7 @@ const LONGEST = 640;        // pixels of a frame's longer side; of a picture's, 
 const IN_FLIGHT = 2;
 const GAP = 1.5;            // seconds without an answer that break a line of the chart
 const SEND = 1 / 30;        // seconds between frames, at least
+const GONE = 5;             // seconds after which a face that was chosen is not waited for any longer
 
 const $ = (id) => document.getElementById(id);
 const video = $("video"), picture = $("picture"), stage = $("stage");
@@ -96,7 +97,11 @@ async function useCamera(id) {
     }
     stream = opened;
     video.srcObject = stream;
-    stream.getVideoTracks()[0].addEventListener("ended", () => say("The camera has stopped. Use the camera again?"));
+    stream.getVideoTracks()[0].addEventListener("ended", () => {
+      if (mine !== turn) return;
+      stop();   // what is on its way would be shown as if it were now
+      say("The camera has stopped. Use the camera again?");
+    });
     use("camera");
     await video.play();
     await listCameras();
@@ -141,7 +146,10 @@ async function useFile(file) {
     const scale = Math.min(1, 1600 / Math.max(image.width, image.height));
     picture.width = Math.max(1, Math.round(scale * image.width));
     picture.height = Math.max(1, Math.round(scale * image.height));
-    picture.getContext("2d").drawImage(image, 0, 0, picture.width, picture.height);
+    const pen = picture.getContext("2d");
+    pen.fillStyle = "white";   // what is transparent becomes white, as elsewhere; in a JPEG it would be black
+    pen.fillRect(0, 0, picture.width, picture.height);
+    pen.drawImage(image, 0, 0, picture.width, picture.height);
     use("picture");
     shape(picture.width, picture.height);
     const small = picture.width * picture.height < 90000;
@@ -205,6 +213,8 @@ function note(answer, time) {
   if (largest && (!before || area(largest) > 1.6 * area(before))) leader = largest.track;
   for (const {track, probabilities} of answer.faces) past.push({time, track, leads: track === leader, probabilities});
   while (past.length && past[0].time < time - MINUTE) past.shift();
+  const waited = past.some((point) => point.track === chosen && point.time > time - GONE);
+  if (!waited) chosen = null;
 }
 
 // --------------------------------------------------------------------------------------------------------- the overlay
@@ -237,14 +247,14 @@ function show(answer) {
 // Give `parent` one child for each face, kept from answer to answer.
 function keyed(parent, faces, create, update) {
   const old = new Map([...parent.children].map((child) => [Number(child.dataset.track), child]));
+  const tracks = new Set(faces.map((face) => face.track));
+  old.forEach((child, track) => { if (!tracks.has(track)) child.remove(); });   // first: who is moved loses the focus
   faces.forEach((face, i) => {
     const child = old.get(face.track) || create(face);
-    old.delete(face.track);
     child.dataset.track = face.track;
     if (parent.children[i] !== child) parent.insertBefore(child, parent.children[i] || null);
     update(child, face);
   });
-  old.forEach((child) => child.remove());
 }
 
 function makeBox() {
