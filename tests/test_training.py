@@ -428,7 +428,8 @@ def test_minutes_of_very_short_epochs_are_planned_at_once_and_bounded(faces, mon
     monkeypatch.setattr(rehearsal, "rehearse", lambda *_: [1e-6] * 2)
     monkeypatch.setattr(rehearsal, "time_of_validation", lambda *_: 0.0)
     for minutes, epochs in ((1.0, rehearsal.MOST_EPOCHS), (1e-3, None)):
-        run, begun = training.Run(micro(), faces.train, faces.val, small(epochs=None, minutes=minutes)), time.monotonic()
+        run = training.Run(micro(), faces.train, faces.val, small(epochs=None, minutes=minutes))
+        begun = time.monotonic()
         rehearsal.plan_epochs(run, training.train_step, Show())
         assert time.monotonic() - begun < 5
         if epochs:
