@@ -39,6 +39,19 @@ def one_thread():
     machine.set_threads(None)
 
 
+@pytest.fixture
+def a_terminal():
+    """A closed terminal ends programs, those started here too, though the suite itself runs under nohup."""
+    if not hasattr(signal, "SIGHUP"):
+        yield
+        return
+    before = signal.getsignal(signal.SIGHUP)
+    if before == signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
 def program(*words):
     """Run it in this process, headless -> its exit status."""
     words = [*map(str, words), "--headless"]
@@ -483,7 +496,7 @@ def test_an_unused_video_leaves_no_file(tmp_path):
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Ctrl-C is sent otherwise there")
 @pytest.mark.parametrize("suffix, name", [("mp4", "SIGINT"), ("avi", "SIGINT"), ("mp4", "SIGTERM"), ("mp4", "SIGHUP")])
-def test_ctrl_c_and_its_like_close_the_film_so_that_it_plays(tmp_path, suffix, name):
+def test_ctrl_c_and_its_like_close_the_film_so_that_it_plays(tmp_path, suffix, name, a_terminal):
     words = ["--source", "demo", "--max-frames", "100000", "--headless", "--csv", "t.csv", "--record", f"v.{suffix}"]
     run = subprocess.Popen([sys.executable, "-m", "tinyfer.webcam", *words], cwd=tmp_path, text=True,
                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=os.environ | {"PYTHONPATH": str(ROOT)})
@@ -514,7 +527,7 @@ def test_a_second_signal_does_not_cut_the_film_off(tmp_path, monkeypatch):
     assert not ended and player.interrupted and player.frames == len(frames_of(video.path)) == 1
 
 
-def test_signals_are_noted_and_given_back():
+def test_signals_are_noted_and_given_back(a_terminal):
     there = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK") if hasattr(signal, name)]
     before = {number: signal.getsignal(number) for number in there}
     for number in there:
