@@ -42,14 +42,11 @@ def one_thread():
 @pytest.fixture
 def a_terminal():
     """A closed terminal ends programs, those started here too, though the suite itself runs under nohup."""
-    if not hasattr(signal, "SIGHUP"):
-        yield
-        return
-    before = signal.getsignal(signal.SIGHUP)
-    if before == signal.SIG_IGN:
-        signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    hangup = getattr(signal, "SIGHUP", None)  # not on Windows
+    before = hangup and signal.signal(hangup, signal.SIG_DFL)
     yield
-    signal.signal(signal.SIGHUP, before)
+    if hangup:
+        signal.signal(hangup, before)
 
 
 def program(*words):
